@@ -1,0 +1,63 @@
+# Copyright (c) the shipshape.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters over the answers of shipshape.stack.sshd_info."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.shipshape.stack.plugins.module_utils._sshd_effective import mismatches, parse
+from ansible_collections.shipshape.stack.plugins.module_utils._sshd_lockout import problems
+from ansible_collections.shipshape.stack.plugins.module_utils._sshd_settings import build, login_checks
+
+
+def sshd_settings(
+    info: dict[str, Any], options: dict[str, Any], extra_ports: list[int] | None = None
+) -> dict[str, list[str]]:
+    """Keyword to lines, for the drop-in."""
+    return build(options, info, extra_ports or [])
+
+
+def sshd_lockout(
+    info: dict[str, Any],
+    options: dict[str, Any],
+    login_user: str,
+    ansible_port: int = 22,
+    controller: str = "",
+) -> list[str]:
+    """What would shut the login out; C(controller) is the output of C(ssh -G)."""
+    offered = {key: values[0].split(",") for key, values in parse(controller).items()}
+    wanted = build(options, info)
+    return problems(wanted, info, login_user, int(ansible_port), offered, options["sshd_admin_networks"])
+
+
+def sshd_mismatches(info: dict[str, Any], options: dict[str, Any], extra_ports: list[int] | None = None) -> list[str]:
+    """Every keyword whose effective value is not the one asked for, for each of the users that were read."""
+    wanted = build(options, info, extra_ports or [])
+    matched = login_checks(options)
+    found: dict[str, None] = {}
+    for user, effective in info["effective"].items():
+        own = matched.get(user, {})
+        lower = {key.lower() for key in own}
+        asked = {**{key: lines for key, lines in wanted.items() if key.lower() not in lower}, **own}
+        for message in mismatches(asked, effective, info["directives"]):
+            found[message if user not in matched else f"user {user}: {message}"] = None
+    return list(found)
+
+
+def sshd_checked_users(options: dict[str, Any], login_user: str) -> list[str]:
+    """The users whose effective configuration is worth reading: the login user, root, and those with a Match block."""
+    return sorted({login_user, "root", *login_checks(options)})
+
+
+class FilterModule:
+    """The filters by name."""
+
+    def filters(self):
+        return {
+            "sshd_checked_users": sshd_checked_users,
+            "sshd_lockout": sshd_lockout,
+            "sshd_mismatches": sshd_mismatches,
+            "sshd_settings": sshd_settings,
+        }

@@ -1,0 +1,206 @@
+#!/usr/bin/python
+# Copyright (c) the shipshape.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sshd_info
+short_description: Tells how sshd is really set up, and who can log in
+author: The shipshape.stack maintainers (@shipshape)
+description:
+  - Reads in one call all that a change of C(sshd_config) has to know beforehand and has to prove afterwards - version
+    and algorithms, the effective configuration for given users, keys and groups of those users, the connection that
+    Ansible came in on, host keys, listeners and socket activation.
+options:
+  users:
+    description:
+      - Users for whom the effective configuration, groups and keys are read. One that the host does not have is left
+        out of RV(users).
+    type: list
+    elements: str
+    default: []
+  ports:
+    description: Ports whose listeners are looked up.
+    type: list
+    elements: int
+    default: []
+  config:
+    description: The main configuration file.
+    type: path
+    default: /etc/ssh/sshd_config
+attributes:
+  check_mode:
+    support: full
+    description: Reads only.
+  diff_mode:
+    support: none
+    description: Reads only.
+  platform:
+    platforms: posix
+    support: full
+    description: Debian and Ubuntu; needs root.
+"""
+
+EXAMPLES = r"""
+- name: Read what sshd does for the administrator
+  shipshape.stack.sshd_info:
+    users: [admin, root]
+    ports: [22, 2222]
+  register: sshd
+
+- name: Refuse passwords that some drop-in keeps on
+  ansible.builtin.assert:
+    that: sshd.effective.admin.passwordauthentication == ['no']
+"""
+
+RETURN = r"""
+installed:
+  description: Whether the host has sshd; where it has not, the values below are empty.
+  returned: always
+  type: bool
+  sample: true
+version:
+  description: Version of OpenSSH.
+  returned: always
+  type: str
+  sample: 9.2p1
+error:
+  description: What C(sshd -t) says of the configuration as it is now; empty where it is accepted.
+  returned: always
+  type: str
+  sample: ""
+include_first:
+  description: Whether the main file includes the drop-in folder before it sets anything, so that a drop-in wins.
+  returned: always
+  type: bool
+  sample: true
+algorithms:
+  description: What this OpenSSH has, by C(kex), C(ciphers), C(macs) and C(host_key).
+  returned: always
+  type: dict
+  sample: {kex: [curve25519-sha256], ciphers: [aes256-ctr], macs: [umac-128@openssh.com], host_key: [ssh-ed25519]}
+effective:
+  description: The output of C(sshd -T -C user=) by user, lower-case keyword to the list of its values.
+  returned: always
+  type: dict
+  sample: {admin: {port: ["22"], passwordauthentication: ["no"]}}
+directives:
+  description: Every directive of the main file and the drop-ins with file and line, to name who sets what.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{file: /etc/ssh/sshd_config, line: 12, key: include, value: /etc/ssh/sshd_config.d/*.conf}]
+users:
+  description: Groups and authorized keys (type and bits) of the users that exist.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{name: admin, groups: [admin], keys: [{type: ssh-ed25519, bits: 0}], key_files: [], keys_elsewhere: false}]
+host_keys:
+  description: Path, type and bits of the host keys.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{path: /etc/ssh/ssh_host_ed25519_key, type: ed25519, bits: 256}]
+listeners:
+  description: Processes that listen on the O(ports).
+  returned: always
+  type: list
+  elements: dict
+  sample: [{port: 22, process: sshd}]
+connection:
+  description: Addresses and ports of the SSH connection that this module came in on; null without one.
+  returned: always
+  type: dict
+  sample: {client: 192.0.2.7, client_port: 51234, server: 192.0.2.10, server_port: 22}
+socket:
+  description: Whether C(ssh.socket) is active, and whether systemd makes its ports from sshd_config (Ubuntu 24.04).
+  returned: always
+  type: dict
+  sample: {active: false, generator: false}
+"""
+
+import glob
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shipshape.stack.plugins.module_utils._sshd_effective import parse
+from ansible_collections.shipshape.stack.plugins.module_utils._sshd_host import (
+    connection,
+    host_keys,
+    listeners,
+    read_directives,
+    user_facts,
+)
+
+_QUERIES = {"kex": "kex", "ciphers": "cipher", "macs": "mac", "host_key": "HostKeyAlgorithms"}
+_GENERATORS = "/usr/lib/systemd/system-generators/sshd-socket-generator"
+
+
+def effective_settings(run, sshd, config, users, session):
+    """C(sshd -T) for each user as seen from the connection, and the first error instead."""
+    found = {}
+    host = session["client"] if session else "127.0.0.1"
+    for user in users:
+        code, out, err = run([sshd, "-T", "-f", config, "-C", f"user={user},host={host},addr={host}"])
+        if code != 0:
+            return {}, " ".join(err.split())
+        found[user] = parse(out)
+    return found, ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "users": {"type": "list", "elements": "str", "default": []},
+            "ports": {"type": "list", "elements": "int", "default": []},
+            "config": {"type": "path", "default": "/etc/ssh/sshd_config"},
+        },
+        supports_check_mode=True,
+    )
+    sshd = module.get_bin_path("sshd", opt_dirs=["/usr/sbin"])
+    session = connection(os.getppid())
+    result = {
+        "installed": bool(sshd and os.path.exists(module.params["config"])),
+        "version": "",
+        "error": "",
+        "include_first": False,
+        "algorithms": {kind: [] for kind in _QUERIES},
+        "effective": {},
+        "directives": [],
+        "users": [],
+        "host_keys": [],
+        "listeners": listeners(module.params["ports"]),
+        "connection": session,
+        "socket": {"active": False, "generator": bool(glob.glob(_GENERATORS))},
+    }
+    if not result["installed"]:
+        module.exit_json(changed=False, **result)
+
+    # sshd -T refuses to answer without its run-time folder, which only a started ssh.service makes.
+    os.makedirs("/run/sshd", 0o755, exist_ok=True)
+    config, users = module.params["config"], module.params["users"]
+    run = module.run_command
+    # `ssh -V` and `sshd -V` write to stderr: "OpenSSH_9.2p1 Debian-2+deb12u7, OpenSSL ..."
+    result["version"] = run(["ssh", "-V"])[2].partition("_")[2].split(" ")[0].rstrip(",")
+    for kind, query in _QUERIES.items():
+        result["algorithms"][kind] = run(["ssh", "-Q", query])[1].split()
+    code, _out, err = run([sshd, "-t", "-f", config])
+    result["error"] = " ".join(err.split()) if code != 0 else ""
+    if not result["error"]:
+        result["effective"], result["error"] = effective_settings(run, sshd, config, users, session)
+    result["directives"] = read_directives(config)
+    first = next((line for line in result["directives"] if line["file"] == config), None)
+    result["include_first"] = bool(first and first["key"] == "include" and "sshd_config.d" in first["value"])
+    result["users"] = [
+        facts for facts in (user_facts(user, result["effective"].get(user, {})) for user in users) if facts
+    ]
+    result["host_keys"] = host_keys(run)
+    result["socket"]["active"] = run(["systemctl", "is-active", "--quiet", "ssh.socket"])[0] == 0
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
