@@ -21,8 +21,6 @@ CHECKOUT = HERE.parent.parent
 STATE = CHECKOUT / ".cache/hosts"
 OWNER = hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:6]
 BOOT_SECONDS = 120
-# What a host has no use for and the machine would feel: modules, clock, kernel log, raw hardware, accounting.
-DROPPED = ("SYS_MODULE", "SYS_TIME", "SYSLOG", "SYS_RAWIO", "SYS_PACCT", "AUDIT_CONTROL", "WAKE_ALARM", "BLOCK_SUSPEND")
 
 
 class Group:
@@ -103,10 +101,10 @@ class Group:
         # Not there, half made, or made differently than it is wanted now.
         remove([host.container])
         podman(
-            "run", "--detach", "--name", host.container, "--hostname", host.name, "--privileged", "--systemd=always",
+            "run", "--detach", "--name", host.container, "--hostname", host.name, "--systemd=always",
+            "--privileged", f"--security-opt=seccomp={HERE}/conf/seccomp.json",
             "--pull=never" if host.image.startswith("localhost/") else "--pull=missing",
-            *(f"--cap-drop={name}" for name in DROPPED),
-            "--network", self.network, "--network-alias", host.name, "--ip", host.address,
+            "--no-hosts", "--network", self.network, "--network-alias", host.name, "--ip", host.address,
             *(["--ip6", host.address6] if host.address6 else []),
             *self.labels, f"--label=shipshape.host={host.name}", f"--label=shipshape.index={host.index}",
             f"--label=shipshape.image={host.image}", f"--label=shipshape.spec={spec}",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -78,6 +80,7 @@ def make_namespace() -> None:
     if not is_mountpoint(RUN):
         run("mount", "--bind", "--make-private", str(RUN), str(RUN))
     NAMESPACE.touch()
+    sweep(pathlib.Path("/var/lib/shipshape-hosts/networks"))
     # Run-time state on a fresh tmpfs: to podman a new namespace is a reboot, so hosts that died with an earlier
     # one are seen as stopped, not as running.
     script = """
@@ -88,6 +91,27 @@ def make_namespace() -> None:
             mount -t tmpfs -o mode=0755 tmpfs "$dir"
         done"""
     run("unshare", f"--mount={NAMESPACE}", "bash", "-ec", script)
+
+
+def sweep(networks: pathlib.Path) -> None:
+    """Remove bridges and firewall rules of hosts that died with an earlier namespace: nobody else will."""
+    for path in networks.glob("*.json"):
+        network = json.loads(path.read_text(encoding="utf-8"))
+        run("ip", "link", "delete", network["network_interface"], check=False)
+        for subnet in (entry["subnet"] for entry in network["subnets"]):
+            sweep_rules("ip6tables" if ":" in subnet else "iptables", subnet)
+
+
+def sweep_rules(program: str, subnet: str) -> None:
+    for table in ("nat", "filter"):
+        for line in run(program, "-t", table, "-S", check=False).stdout.splitlines():
+            rule = shlex.split(line)
+            if rule[0] != "-A" or subnet not in rule:
+                continue
+            run(program, "-t", table, "-D", *rule[1:], check=False)
+            if rule[1] == "POSTROUTING":  # it jumped to a chain of this network alone
+                run(program, "-t", table, "-F", rule[-1], check=False)
+                run(program, "-t", table, "-X", rule[-1], check=False)
 
 
 @contextlib.contextmanager

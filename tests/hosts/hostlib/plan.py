@@ -65,7 +65,7 @@ def as_json(group: str, hosts: list[Host]) -> str:
 
 def ssh_options(host: Host) -> str:
     """Strict checking stays on: the keys in the file were read from the host itself."""
-    return f"-o UserKnownHostsFile={host.known_hosts} -o GlobalKnownHostsFile=/dev/null -o IdentitiesOnly=yes"
+    return f"-o UserKnownHostsFile='\"{host.known_hosts}\"' -o GlobalKnownHostsFile=/dev/null -o IdentitiesOnly=yes"
 
 
 def inventory(hosts: list[Host]) -> str:
