@@ -52,7 +52,7 @@ def canonical(key: str, values: list[str]) -> list[str]:
         return sorted(word for value in values for word in value.split())
     if key == "listenaddress":
         # sshd prints an address for each port; the ports are compared by themselves.
-        return sorted({re.sub(r":\d+$", "", value).strip("[]") for value in values})
+        return sorted({re.sub(r"^\[(.*)\](:\d+)?$|^([^:]+):\d+$", r"\1\3", value) for value in values})
     if key == "port":
         return sorted(values)
     if key == "rekeylimit":

@@ -104,15 +104,19 @@ def exempt_addresses(networks: Iterable[str], controller: str | None) -> list[st
     """
     names = list(dict.fromkeys(networks))
     if controller and not covered(controller, names):
-        names.append(controller)
+        names.append(str(_address(controller)))
     return names
 
 
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Without a zone; an IPv4 address may come in IPv6 notation."""
+    found = ipaddress.ip_address(text.partition("%")[0])
+    return getattr(found, "ipv4_mapped", None) or found
+
+
 def covered(address: str, networks: Iterable[str]) -> bool:
-    """Whether the address lies in one of the networks; an IPv4 address may come in IPv6 notation."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    found = mapped or found
+    """Whether the address lies in one of the networks."""
+    found = _address(address)
     parsed = (ipaddress.ip_network(network, strict=False) for network in networks)
     return any(found.version == network.version and found in network for network in parsed)
 
