@@ -35,9 +35,9 @@ def test_hosts_are_read_from_arguments():
     }
 
 
-@pytest.mark.parametrize("argument", ["a", "a=", "=trixie", "A=trixie", "-a=trixie", "a.b=trixie", "a" * 32 + "=x"])
+@pytest.mark.parametrize("argument", ["a", "a=", "=trixie", "A=trixie", "-a=trixie", "a.b=trixie", "a" * 50 + "=x"])
 def test_a_bad_argument_is_refused_by_name(argument):
-    with pytest.raises(HostsError, match="a|write NAME"):
+    with pytest.raises(HostsError, match=r"write NAME=SUITE|up to"):
         plan.parse_hosts([argument])
 
 

@@ -73,10 +73,8 @@ def bootstrap(suite: str) -> str:
         return name
     if shutil.which("mmdebstrap") is None:
         raise HostsError("mmdebstrap is missing: run 'make system', or name a registry's image with --base")
-    maker = subprocess.Popen(
-        ["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", suite, "-", *machine_sources(suite)],
-        stdout=subprocess.PIPE,
-    )
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", suite, "-"]
+    maker = subprocess.Popen([*command, *machine_sources(suite)], stdout=subprocess.PIPE)
     podman("import", "--quiet", "-", name, stdin=maker.stdout)
     if maker.wait():
         podman("rmi", name, check=False)

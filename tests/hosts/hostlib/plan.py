@@ -9,7 +9,8 @@ import re
 
 from .machine import HostsError
 
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+# A host's name is a DNS label too; a group may be a Molecule scenario.
+NAMES = {"host": re.compile(r"[a-z0-9][a-z0-9-]{0,39}"), "group": re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")}
 FIRST_ADDRESS = 10
 
 
@@ -28,8 +29,8 @@ class Host:
 
 
 def check_name(name: str, what: str) -> str:
-    if not NAME.fullmatch(name):
-        raise HostsError(f"{what} {name!r}: take up to 31 of a-z, 0-9 and '-', starting with a letter or digit")
+    if not NAMES[what].fullmatch(name):
+        raise HostsError(f"{what} {name!r}: take up to 40 of a-z, 0-9 and '-', starting with a letter or digit")
     return name
 
 
