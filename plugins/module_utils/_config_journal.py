@@ -34,7 +34,8 @@ from ansible_collections.shipshape.stack.plugins.module_utils._config_restore im
 
 def _source() -> str:
     """The restore program's own text, which the running module holds inside its zip archive."""
-    return _config_restore.__spec__.loader.get_source(_config_restore.__name__)  # type: ignore[union-attr]
+    text: Any = _config_restore.__spec__.loader.get_source(_config_restore.__name__)  # type: ignore[union-attr]
+    return text if isinstance(text, str) else text.decode("utf-8")  # ansible's loader on a controller has bytes
 
 
 def _write(path: str, text: str) -> None:

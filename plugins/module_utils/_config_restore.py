@@ -21,7 +21,6 @@ import shlex
 import shutil
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -216,11 +215,8 @@ def read_json(path: str) -> dict[str, Any] | None:
 
 
 def sync_directory(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with parent(f"{path}/.") as (fd, _name, _shared):
         os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def forget(folder: str) -> None:
@@ -302,4 +298,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
