@@ -179,12 +179,16 @@ def _context(options: Mapping[str, Any]) -> ssl.SSLContext:
 
 def _headers(url: SplitResult, options: Mapping[str, Any]) -> dict[str, str]:
     """Host, credentials of the URL, then what the user gives (which wins)."""
-    headers = {"Host": options["host_header"] or url.netloc.rpartition("@")[2], "Accept": "*/*", "Connection": "close"}
+    headers = {
+        "Host": options["host_header"] or url.netloc.rpartition("@")[2],
+        "User-Agent": "shipshape",
+        "Accept": "*/*",
+    }
     if url.username is not None:
         pair = f"{unquote(url.username)}:{unquote(url.password or '')}".encode()
         headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
     own = {name.title(): value for name, value in (options["headers"] or {}).items()}
-    return {**{name: value for name, value in headers.items() if name not in own}, **own, "User-Agent": "shipshape"}
+    return {**headers, **own, "Connection": "close"}
 
 
 def _fetch(options: Mapping[str, Any], timeout: float) -> Answer:
@@ -193,7 +197,7 @@ def _fetch(options: Mapping[str, Any], timeout: float) -> Answer:
     tls = _context(options) if url.scheme == "https" else None
     at = (options["resolve_to"] or str(url.hostname), url.port or (443 if tls else 80))
     # With host_header the server that is meant is the one it names, for TLS too.
-    name = (options["host_header"] or str(url.hostname)).rpartition(":")[0] or options["host_header"] or url.hostname
+    name = urlsplit(f"//{options['host_header']}").hostname if options["host_header"] else url.hostname
     connection = _Connection(at, (min(options["connect_timeout"] or timeout, timeout), timeout), tls, str(name))
     try:
         target = (url.path or "/") + (f"?{url.query}" if url.query else "")
@@ -250,7 +254,10 @@ def _run(options: Mapping[str, Any], timeout: float) -> Outcome:
     except OSError as exc:
         where = options["resolve_to"] or urlsplit(options["url"]).netloc.rpartition("@")[2]
         found = Outcome(UNHEALTHY, f"{where}: {exc.strerror or exc}")
-    return Outcome(found.status, hide(found.detail, options), found.http_status, found.json)
+    shown = {
+        key: hide(value, options) if isinstance(value, str) else value for key, value in (found.json or {}).items()
+    }
+    return Outcome(found.status, hide(found.detail, options), found.http_status, shown or None)
 
 
 PROBE = Probe(OPTIONS, _run, agree=_agree)
