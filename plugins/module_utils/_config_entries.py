@@ -132,15 +132,15 @@ def _entry(entry: Mapping[str, Any], contents: Mapping[str, bytes], user: Lookup
 def _whole(wanted: Sequence[Wanted]) -> list[str]:
     """Mistakes that only two entries together can make."""
     problems, seen = [], set()
-    gone = [each.dest + "/" for each in wanted if each.kind == "absent"]
+    above = {each.dest: each.kind for each in wanted if each.kind != "directory"}
     for each in wanted:
         if each.dest in seen:
             problems.append(f"{each.dest} is declared twice. Leave one of the two out")
         seen.add(each.dest)
         problems += [
-            f"{each.dest} lies in {above[:-1]}, which is declared absent. Leave one of the two out"
-            for above in gone
-            if each.dest.startswith(above)
+            f"{each.dest} lies in {path}, whose declared state is {kind}. Leave one of the two out"
+            for path, kind in above.items()
+            if each.dest.startswith(f"{path}/")
         ]
     return problems
 

@@ -68,7 +68,9 @@ def look(path: str, size_wanted: int = -1) -> State:
     except ConfigError as exc:
         return State(trouble=str(exc).replace(f"{path}: ", "", 1))
     except NotADirectoryError:
-        return State(trouble="a part of its path is a file, not a directory. Correct dest, or remove that file")
+        return State(
+            parent=False, trouble="a part of its path is a file, not a directory. Correct dest, or remove that file"
+        )
     except OSError as exc:
         return State(trouble=f"it cannot be read ({exc.strerror}). Look at it with: ls -ld; lsattr -d")
 

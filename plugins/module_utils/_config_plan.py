@@ -83,7 +83,7 @@ def purgeable(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
 def _problem(wanted: Wanted, now: State) -> str:
     """Why this entry cannot be had here, or ''."""
     if now.trouble:
-        return now.trouble
+        return "" if wanted.kind == "absent" and not now.parent else now.trouble
     what = {"link": "a symbolic link", "directory": "a directory", "file": "a file"}.get(now.kind, "a special file")
     if now.kind == "other":
         return "a device, socket or pipe is in the way. Remove it, or choose another dest"

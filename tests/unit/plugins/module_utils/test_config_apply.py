@@ -677,7 +677,7 @@ def entry(path, wish):
     return {"dest": str(path), "state": wish[0], **extra}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     tree=st.fixed_dictionaries(dict.fromkeys(NAMES, PRESENT)),
     wishes=st.fixed_dictionaries(dict.fromkeys(NAMES, WISH)),

@@ -92,7 +92,7 @@ def test_every_mistake_in_one_message():
 def test_two_entries_that_contradict():
     with pytest.raises(ConfigError, match="declared twice"):
         parsed(GOOD, GOOD)
-    with pytest.raises(ConfigError, match="which is declared absent"):
+    with pytest.raises(ConfigError, match="whose declared state is absent"):
         parsed({**GOOD, "dest": "/etc/d/a"}, {"dest": "/etc/d", "state": "absent"})
 
 

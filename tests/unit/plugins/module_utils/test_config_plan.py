@@ -45,6 +45,7 @@ CASES = [
     pytest.param(FOLDER, State("directory", mode=0o700), ["attributes"], id="directory-mode"),
     pytest.param(GONE, State(), [], id="is-absent"),
     pytest.param(GONE, State(parent=False), [], id="is-absent-with-its-directory"),
+    pytest.param(GONE, State(parent=False, trouble="part is a file"), [], id="is-absent-below-a-file"),
     pytest.param(GONE, AS_FILE, ["remove"], id="removes-a-file"),
     pytest.param(GONE, State("link", target="x", shared=True), ["remove"], id="removes-a-link-itself"),
     pytest.param(GONE, State("directory"), ["remove"], id="removes-a-directory"),
