@@ -128,7 +128,7 @@ class Group:
 
     def write_files(self, hosts: list[plan.Host]) -> None:
         """The connection of every host, for programs (JSON), for ssh and for ansible."""
-        keys = {}
+        keys: dict[str, str] = {}
         for host in hosts:
             text = podman("exec", host.container, "sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub").stdout
             keys |= {address: text for address in (host.address, host.address6, host.name) if address}
@@ -220,7 +220,7 @@ def down_all() -> None:
     shutil.rmtree(STATE, ignore_errors=True)
 
 
-def each(action: Callable[[plan.Host], None], hosts: list[plan.Host]) -> None:
+def each(action: Callable[[plan.Host], object], hosts: list[plan.Host]) -> None:
     """Run `action` for all hosts at once; the first failure is raised."""
     with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
         for result in [pool.submit(action, host) for host in hosts]:

@@ -80,3 +80,12 @@ def bootstrap(suite: str) -> str:
         podman("rmi", name, check=False)
         raise HostsError(f"mmdebstrap could not make Debian {suite}; its own message is above")
     return name
+
+
+def remove_all() -> None:
+    """Forget the images and their bases, unless another checkout's hosts stand on them."""
+    names = podman("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
+    for name in names:
+        if name.startswith(("localhost/shipshape-host:", "localhost/shipshape-base:")):
+            podman("rmi", name, check=False)
+    podman("image", "prune", "--force", check=False)
