@@ -26,6 +26,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils._config_restore im
     Record,
     lock,
     restore,
+    sync_directory,
 )
 from ansible_collections.shipshape.stack.plugins.module_utils._config_rollback import Guard, Run
 
@@ -145,10 +146,15 @@ class Transaction:
                 self.tools.hook(f"temp:{step.dest}")
                 if step.action == "put" and step.wanted.validate:
                     self._check([part.replace("%s", path) for part in step.wanted.validate], f"{step.dest}: ")
+        folders = sorted({os.path.dirname(step.dest) for step, _entry in pairs})
+        for folder in folders:  # the old state's names are on the disk before the first new one is
+            sync_directory(folder)
         for step, entry in pairs:
             if step.action in ("put", "link", "remove"):
                 files.swap(step, entry)
                 self.tools.hook(f"swap:{step.dest}")
+        for folder in folders:
+            sync_directory(folder)
         for command in self.request.validate:
             self._check(command, "")
             self.tools.hook("validated")

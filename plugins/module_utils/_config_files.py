@@ -205,7 +205,6 @@ def make_directory(wanted: Wanted, exists: bool) -> None:
             os.fchmod(handle, wanted.mode)
         finally:
             os.close(handle)
-        os.fsync(fd)
 
 
 def make_temp(step: Step, entry: Record) -> str:
@@ -228,4 +227,3 @@ def swap(step: Step, entry: Record) -> None:
             os.rename(name, entry["aside"], src_dir_fd=fd, dst_dir_fd=fd)
         else:
             os.unlink(name, dir_fd=fd)
-        os.fsync(fd)
