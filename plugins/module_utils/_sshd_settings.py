@@ -201,7 +201,7 @@ def build(options: dict[str, Any], info: dict[str, Any], extra_ports: Iterable[i
     if version_tuple(info["version"]) >= (9, 8):
         exempt = exempt_addresses(options["sshd_admin_networks"], controller)
         settings["PerSourcePenalties"] = True
-        settings["PerSourcePenaltyExemptList"] = ",".join(exempt) or "none"
+        settings["PerSourcePenaltyExemptList"] = ",".join(exempt)
     settings = _overridden(settings, options["sshd_config"])
     return {key: _lines(value) for key, value in settings.items() if value not in ("", [], None)}
 

@@ -1,0 +1,169 @@
+"""Hosts and runs for the fault tests: each run is a process and a login of its own, as a user's would be."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HOSTS = ROOT / "tests/hosts/hosts"
+
+
+def until(condition, seconds: float, what: str) -> None:
+    """Wait for a condition, and say what was waited for when it does not come."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.3)
+
+
+@dataclass
+class Run:
+    """What one ansible-playbook said and did."""
+
+    code: int
+    output: str
+    recap: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for line in self.output.rpartition("PLAY RECAP")[2].splitlines():
+            name, colon, counts = line.partition(" : ")
+            if colon:
+                self.recap[name.strip()] = {key: int(count) for key, count in re.findall(r"(\w+)=(\d+)", counts)}
+
+    @property
+    def text(self) -> str:
+        """The output with its line breaks folded: messages are wrapped by the callback."""
+        return " ".join(self.output.split())
+
+    def changed(self, name: str) -> int:
+        return self.recap[name]["changed"]
+
+
+class Group:
+    """Some hosts that the tests of one module share."""
+
+    def __init__(self, name: str, folder: pathlib.Path, **suites: str) -> None:
+        self.name, self.folder, self.names = name, folder, list(suites)
+        self.state = ROOT / ".cache/hosts" / name
+        self._tool("up", *(f"{host}={suite}" for host, suite in suites.items()))
+
+    def _tool(self, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [str(HOSTS), verb, "--group", self.name, *words], capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def down(self) -> None:
+        self._tool("down")
+
+    def restart(self, *names: str) -> None:
+        self._tool("restart", *names)
+
+    def address(self, name: str) -> str:
+        hosts = json.loads((self.state / "hosts.json").read_text(encoding="utf-8"))
+        return next(host["address"] for host in hosts["hosts"] if host["name"] == name)
+
+    def shell(self, name: str, script: str) -> str:
+        """Run a shell script on the host as root, past ssh, and return what it printed."""
+        return self._tool("run", name, "sh", "-euc", script).stdout
+
+    def ssh(self, name: str, *words: str, port: int = 22) -> subprocess.CompletedProcess[str]:
+        """A login of its own, with the host key checked."""
+        options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ControlPath=none", "-p", str(port)]
+        return subprocess.run(
+            ["ssh", "-F", str(self.state / "ssh_config"), *options, name, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def can_log_in(self, name: str, port: int = 22) -> bool:
+        return self.ssh(name, "sudo", "-n", "true", port=port).returncode == 0
+
+    def command(
+        self, play: str | list[dict[str, Any]], *words: str, variables: dict[str, Any] | None = None
+    ) -> list[str]:
+        """The argument list of one run; a play that is not a file of the project is written to the test's folder."""
+        if not isinstance(play, str):
+            path = self.folder / "play.yml"
+            path.write_text(json.dumps(play), encoding="utf-8")
+            play = str(path)
+        extra = ["--extra-vars", json.dumps(variables)] if variables else []
+        return [
+            str(pathlib.Path(sys.executable).with_name("ansible-playbook")),
+            "-i",
+            str(self.state / "inventory.yml"),
+            play,
+            *extra,
+            *words,
+        ]
+
+    def environment(self) -> dict[str, str]:
+        # Connections that outlive a run would hide a login that does not work any more.
+        return {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=5s",
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.folder / f"cp{time.monotonic_ns() % 10**7}"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORCE_COLOR": "0",
+        }
+
+    def play(self, play: str | list[dict[str, Any]], *words: str, variables: dict[str, Any] | None = None) -> Run:
+        done = subprocess.run(
+            self.command(play, *words, variables=variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env=self.environment(),
+        )
+        return Run(done.returncode, done.stdout)
+
+    def play_killed_at(self, play: str, marker: str, *words: str, variables: dict[str, Any] | None = None) -> str:
+        """Start a run, kill it and all its children as soon as the marker stands in its output; return the output."""
+        process = subprocess.Popen(
+            self.command(play, *words, variables=variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            cwd=ROOT,
+            env={**self.environment(), "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+        seen = []
+        assert process.stdout
+        for line in process.stdout:
+            seen.append(line)
+            if marker in line:
+                break
+        else:
+            pytest.fail(f"the run ended before {marker!r}:\n{''.join(seen)}")
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return "".join(seen)
+
+
+@pytest.fixture(scope="module")
+def hosts(request, tmp_path_factory):
+    """Debian 12 and 13, fresh for each module of tests."""
+    # A short folder: ssh's control sockets may have no more than 108 characters in their path.
+    name = "faults-" + request.module.__name__.rpartition("test_")[2].replace("_", "-")
+    group = Group(name, tmp_path_factory.mktemp("f"), d12="bookworm", d13="trixie")
+    yield group
+    group.down()
