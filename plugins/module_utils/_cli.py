@@ -56,9 +56,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         return 130
     except (ValueError, OSError) as exc:
-        print(f"shipshape: {' '.join(str(exc).split())}", file=sys.stderr)
+        sys.stderr.write(f"shipshape: {' '.join(str(exc).split())}\n")
         return USAGE_ERROR
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

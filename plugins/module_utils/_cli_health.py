@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise HealthError(f"{arguments.config}: {exc}") from exc
     report = run_plan(plan)
     if not (arguments.quiet and report["status"] == HEALTHY):
-        print(json.dumps(report, indent=2) if arguments.format == "json" else _table(report))
+        sys.stdout.write((json.dumps(report, indent=2) if arguments.format == "json" else _table(report)) + "\n")
     return EXIT[report["status"]]
 
 

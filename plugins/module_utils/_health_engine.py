@@ -192,5 +192,6 @@ def failure(plan: Plan, report: Mapping[str, Any]) -> Optional[str]:
         if row["status"] == UNHEALTHY
         or (row["status"] == DEGRADED and plan.fail_on == DEGRADED and row["name"] not in plan.degraded_ok)
     ]
+    blamed = blamed or report["checks"]  # All were skipped, and that proves nothing.
     said = "; ".join(f"{row['name']}: {row['detail']}" for row in blamed)
     return f"{report['status']}: {len(blamed)} of {len(report['checks'])} checks after {report['elapsed']} s: {said}"

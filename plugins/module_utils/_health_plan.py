@@ -18,6 +18,7 @@ from ._health_spec import (
     boolean,
     choice,
     did_you_mean,
+    excerpt,
     integer,
     listing,
     seconds,
@@ -101,7 +102,7 @@ def _check(
     entry: Any, path: str, call: Mapping[str, Any], registry: Mapping[str, Probe], problems: list[str]
 ) -> Optional[Check]:
     if not isinstance(entry, Mapping):
-        problems.append(f"{path}: {entry!r} is not a mapping")
+        problems.append(f"{path}: {excerpt(repr(entry), 60)} is not a mapping")
         return None
     kind = entry.get("type")
     if not isinstance(kind, str) or kind not in registry:

@@ -232,12 +232,18 @@ def credentials(checks: Iterable[Mapping[str, Any]]) -> set[str]:
     return {form for form in found if len(form) >= SECRET_LENGTH}
 
 
-def hide(detail: str, options: Mapping[str, Any]) -> str:
+def hide(found: Any, options: Mapping[str, Any]) -> Any:
     """A server that echoes what it was sent must not bring it into the report."""
+    if isinstance(found, dict):
+        return {hide(key, options): hide(value, options) for key, value in found.items()}
+    if isinstance(found, list):
+        return [hide(value, options) for value in found]
+    if not isinstance(found, str):
+        return found
     secrets = {*(options["headers"] or {}).values(), *credentials([options])} - harmless([options])
     for secret in sorted(secrets, key=len, reverse=True):
-        detail = detail.replace(secret, "***")
-    return detail
+        found = found.replace(secret, "***")
+    return found
 
 
 def _run(options: Mapping[str, Any], timeout: float) -> Outcome:
@@ -254,10 +260,7 @@ def _run(options: Mapping[str, Any], timeout: float) -> Outcome:
     except OSError as exc:
         where = options["resolve_to"] or urlsplit(options["url"]).netloc.rpartition("@")[2]
         found = Outcome(UNHEALTHY, f"{where}: {exc.strerror or exc}")
-    shown = {
-        key: hide(value, options) if isinstance(value, str) else value for key, value in (found.json or {}).items()
-    }
-    return Outcome(found.status, hide(found.detail, options), found.http_status, shown or None)
+    return Outcome(found.status, hide(found.detail, options), found.http_status, hide(found.json, options))
 
 
 PROBE = Probe(OPTIONS, _run, agree=_agree)

@@ -131,6 +131,11 @@ def test_nothing_but_skipped_proves_nothing() -> None:
     assert probe({"a": saying(SKIPPED), "b": saying(HEALTHY)})["status"] == HEALTHY
 
 
+def test_a_failure_of_skipped_checks_says_so() -> None:
+    asked = plan({"a": saying(SKIPPED)}, fail_on="degraded")
+    assert str(engine.failure(asked, engine.run(asked))).endswith(": a: it is skipped")
+
+
 def test_a_probe_that_breaks_is_a_finding_and_the_others_go_on() -> None:
     def broken(options: Any, timeout: float) -> Outcome:
         raise KeyError("oops")

@@ -107,6 +107,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body: Any = HEALTHY_BODY
         if self.path.startswith("/echo"):
             body = {**{k.lower(): v for k, v in self.headers.items()}, "path": self.path, "method": self.command}
+            body["all"] = [dict(self.headers.items())]
         text = json.dumps(body).encode()
         self.send_response(503 if self.path == "/503" else 200)
         self.send_header("Content-Length", str(len(text)))
@@ -201,7 +202,7 @@ def test_secrets_that_a_server_echoes_are_not_shown(serve: Serve) -> None:
     row = run(
         url=f"http://me:sesame99@127.0.0.1:{serve()}/echo/sesame99",
         headers={"X-Token": "toktoktok", "Accept": "text/plain"},
-        json={"x-token": {"exists": True}, "accept": "nothing", "path": "/"},
+        json={"x-token": {"exists": True}, "all": {"exists": True}, "accept": "nothing", "path": "/"},
     )
     assert row["status"] == "unhealthy"
     assert "toktoktok" not in json.dumps(row)
