@@ -27,6 +27,10 @@ def recipe_digest() -> str:
     return digest.hexdigest()[:16]
 
 
+def packages() -> list[str]:
+    return (RECIPE / "packages").read_text(encoding="utf-8").split()
+
+
 def sources(suite: str, targets: str, mirror: str = "") -> list[str]:
     """The apt sources of `suite`, on the mirrors that this machine's own apt uses.
 

@@ -35,6 +35,14 @@ def podman(*argv: str, check: bool = True, **options) -> subprocess.CompletedPro
     return run("podman", *argv, check=check, **options)
 
 
+def become_root() -> None:
+    if os.geteuid() == 0:
+        return
+    if not shutil.which("sudo"):
+        raise HostsError("test hosts need root, and there is no sudo: run this as root")
+    os.execvp("sudo", ["sudo", f"--preserve-env={','.join(SETTINGS)}", sys.executable, *sys.argv])
+
+
 def enter() -> None:
     """Continue as root in a place where podman can start hosts.
 
@@ -42,10 +50,7 @@ def enter() -> None:
     that mounts cgroup v1 it is one long-lived private mount namespace with a cgroup v2 tree; the machine's own
     mounts, and the images and containers of its own podman, stay as they are.
     """
-    if os.geteuid():
-        if not shutil.which("sudo"):
-            raise HostsError("test hosts need root, and there is no sudo: run this as root")
-        os.execvp("sudo", ["sudo", f"--preserve-env={','.join(SETTINGS)}", sys.executable, *sys.argv])
+    become_root()
     if shutil.which("podman") is None:
         raise HostsError("podman is missing: run 'make system' (or apt-get install podman crun netavark aardvark-dns)")
     if not needs_namespace():
