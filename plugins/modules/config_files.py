@@ -51,7 +51,7 @@ options:
       content: {description: Text to write. Lists and dictionaries are written as JSON., type: raw}
       src: {description: File of the controller to copy as it is; searched in the role's C(files/)., type: str}
       link: {description: Target of a symbolic link. It need not exist., type: str}
-      vars: {description: Further variables for O(files[].template)., type: dict, default: {}}
+      vars: {description: "Further variables for O(files[].template).", type: dict, default: {}}
       owner: {description: User name or number. Default is root. Links have none., type: str}
       group: {description: Group name or number. Default is root. Links have none., type: str}
       mode:
