@@ -175,8 +175,26 @@ def test_a_reader_that_leaves_is_no_traceback(
     assert done.stderr == ""
 
 
-def test_a_hanging_probe_does_not_hold_the_command(shipshape: Shipshape) -> None:
-    """The thread of a probe that is given up is still there when the command ends."""
+HANG = """
+import sys, time
+sys.path.insert(0, {!r})
+from shipshape import _cli, _cli_health, _health_spec
+_cli_health.REGISTRY["hang"] = _health_spec.Probe({{}}, lambda options, seconds: time.sleep(20))
+sys.exit(_cli.main(["health", "--config", {!r}]))
+"""
+
+
+def test_a_probe_that_no_timeout_reaches_does_not_hold_the_command(
+    installed: pathlib.Path, config: pathlib.Path
+) -> None:
+    """Its thread is still there when the command ends."""
+    config.write_text(json.dumps({"checks": [{"name": "x", "type": "hang", "timeout": 0.3}], "attempts": 1}))
+    command = [sys.executable, "-I", "-c", HANG.format(str(installed), str(config))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    assert (done.returncode, "no answer within 0.3 s" in done.stdout) == (2, True)
+
+
+def test_a_silent_server_is_unhealthy(shipshape: Shipshape) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         check = {"name": "x", "type": "tcp", "port": silent.getsockname()[1], "expect": "x", "timeout": 0.3}
         done = shipshape("health", checks=[check])

@@ -126,6 +126,14 @@ def test_any_is_not_content_with_degraded_or_skipped() -> None:
     assert (report["status"], report["checks"][2]["status"]) == (HEALTHY, HEALTHY)
 
 
+@pytest.mark.parametrize(("mode", "least", "most"), [("all", 0.3, 0.6), ("any", 0.0, 0.2)])
+def test_when_the_whole_was_healthy_first(mode: str, least: float, most: float) -> None:
+    """Answers that are wanted in a row, after the first, do not count."""
+    probes = {"a": saying(HEALTHY), "b": saying(HEALTHY, seconds=0.3)}
+    report = probe(probes, mode=mode, consecutive_successes=2, interval=0.3)
+    assert least <= report["first_healthy_after"] <= most
+
+
 def test_nothing_but_skipped_proves_nothing() -> None:
     assert probe({"a": saying(SKIPPED)})["status"] == DEGRADED
     assert probe({"a": saying(SKIPPED), "b": saying(HEALTHY)})["status"] == HEALTHY
