@@ -254,4 +254,6 @@ def converge(request: Request, tools: Tools) -> dict[str, Any]:
             journal.clear_record()
         elif pending and guard.armed and request.rollback:  # the handlers get the whole time once more
             guard.arm(request.rollback.seconds, journal.restore_program)
+        elif not pending:
+            journal.clear_record()  # what was rolled back once is not wanted any more, or is there
         return {**_result(found, pending, recovered, guard.armed), "backup_files": backups}

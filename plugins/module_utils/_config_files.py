@@ -134,7 +134,10 @@ def obstacle(step: Step) -> str:
 
 
 def record(step: Step, txid: str, number: int) -> Record:
-    """How to put this step back. The names are fixed before anything exists, so that a kill leaves nothing unnamed."""
+    """How to put this step back. The names are fixed before anything exists, so that a kill leaves nothing unnamed.
+
+    A dot in front and `~` behind: what reads whole directories (logrotate, run-parts, apt) skips one of the two.
+    """
     kinds = {"mkdir": "absent", "attributes": "directory"}
     now = step.current
     kind = kinds.get(step.action) or {"directory": "tree"}.get(now.kind, now.kind)
@@ -142,8 +145,8 @@ def record(step: Step, txid: str, number: int) -> Record:
     return {
         "dest": step.dest,
         "kind": kind,
-        "aside": f"{ASIDE_PREFIX}{txid}-{number}.old" if kept else None,
-        "temp": f"{ASIDE_PREFIX}{txid}-{number}.new" if step.action in ("put", "link") else None,
+        "aside": f"{ASIDE_PREFIX}{txid}-{number}.old~" if kept else None,
+        "temp": f"{ASIDE_PREFIX}{txid}-{number}.new~" if step.action in ("put", "link") else None,
         "inode": None,
         "mode": now.mode,
         "uid": now.uid,

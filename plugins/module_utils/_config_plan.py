@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 # Hidden names of a running transaction, and the copies that `backup` leaves: never anybody's to purge.
-OURS = re.compile(r"^\.shipshape-.*\.(old|new)$|\.\d+\.\d{4}-\d\d-\d\d@\d\d:\d\d:\d\d~$")
+OURS = re.compile(r"^\.shipshape-.*\.(old|new)~$|\.\d+\.\d{4}-\d\d-\d\d@\d\d:\d\d:\d\d~$")
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,6 @@ def lstat(fd: int, name: str) -> os.stat_result | None:
         return None
 
 
-# --- one record -------------------------------------------------------------------------------------------------------
-
-
 def _discard(fd: int, name: str) -> None:
     found = lstat(fd, name)
     if found is None:

@@ -178,6 +178,7 @@ stderr: {description: What it complained about., returned: when validation fails
 import base64
 import grp
 import json
+import os
 import pwd
 import signal
 import zlib
@@ -268,7 +269,8 @@ def main() -> None:
         module.fail_json(msg=str(exc))
     except OSError as exc:
         where = f"{exc.filename}: " if exc.filename else ""
-        module.fail_json(msg=f"{where}{exc.strerror}; all files are as they were. Put that right and run it again.")
+        hint = "Put that right and run it again." if os.geteuid() == 0 else "Run it with become: true."
+        module.fail_json(msg=f"{where}{exc.strerror}; all files are as they were. {hint}")
     if not module._diff:
         del result["diff"]
     module.exit_json(**result)

@@ -124,7 +124,15 @@ def test_purge_spares_what_is_declared_and_removes_last():
     ],
 )
 def test_purgeable(patterns, names):
-    present = ["b", "a.conf", "c~", ".hidden", ".shipshape-1-0.old", ".shipshape-1-0.new", "b.77.2026-01-02@03:04:05~"]
+    present = [
+        "b",
+        "a.conf",
+        "c~",
+        ".hidden",
+        ".shipshape-1-0.old~",
+        ".shipshape-1-0.new~",
+        "b.77.2026-01-02@03:04:05~",
+    ]
     assert purgeable(present, patterns) == names
 
 
