@@ -19,6 +19,7 @@ OPTIONS = {"ignore": Option(listing(text()))}
 # Code comes from here; deleted maps elsewhere (/memfd:, /dev/shm, /tmp) are data of programs that run as they should.
 CODE = re.compile(r"^\S+ ..x\S* \S+ \S+ [1-9]\d*\s+(/(?:usr|lib|lib64|bin|sbin|opt)/.*) \(deleted\)$", re.MULTILINE)
 CONTAINER = re.compile(r"(^|/)((docker|libpod|crio|cri-containerd|lxc|nspawn)[-.]|kubepods|machine\.slice)")
+SESSION = re.compile(r"/session-\w+\.scope(/|$)")
 KERNEL = re.compile(r"(?P<version>.*\d)-(?P<flavour>[a-z].*)")
 
 
@@ -44,10 +45,13 @@ def deleted_code(maps: str) -> set[str]:
 
 
 def unit_of(cgroup: str, base: str) -> Optional[str]:
-    """The unit that a process belongs to; None inside a container, which a new image renews and a restart does not."""
+    """The unit that a process belongs to; None where no restart is due.
+
+    A container is renewed by its image, and a login (the one that this runs in, too) ends by itself.
+    """
     path = cgroup.strip().rpartition("::")[2]
     path = path[len(base) :] if path.startswith(base) else path
-    if CONTAINER.search(path):
+    if CONTAINER.search(path) or SESSION.search(path):
         return None
     units = [part for part in path.split("/") if part.endswith((".service", ".scope"))]
     return units[0] if units else "processes without a unit"

@@ -28,7 +28,7 @@ def test_only_code_counts() -> None:
     ("cgroup", "base", "unit"),
     [
         ("0::/system.slice/ssh.service\n", "", "ssh.service"),
-        ("0::/user.slice/user-0.slice/session-1.scope\n", "", "session-1.scope"),
+        ("0::/user.slice/user-0.slice/session-1.scope\n", "", None),
         ("0::/user.slice/user-0.slice/user@0.service/app.slice/dbus.service\n", "", "user@0.service"),
         ("0::/system.slice/system-getty.slice/getty@tty1.service\n", "", "getty@tty1.service"),
         ("0::/init.scope\n", "", "init.scope"),
