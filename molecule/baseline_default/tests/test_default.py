@@ -29,7 +29,9 @@ def test_kernel_settings_are_in_effect(host, name, value):
     assert host.sysctl(name) == value
 
 
-@pytest.mark.parametrize("name", ["net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding", "net.ipv6.conf.all.forwarding"])
+@pytest.mark.parametrize(
+    "name", ["net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding", "net.ipv6.conf.all.forwarding"]
+)
 def test_forwarding_is_left_to_docker_and_routers(host, name):
     assert host.run(f"grep -F '{name.rsplit('.', 1)[-1]}' /etc/sysctl.d/60-shipshape.conf").rc == 1
 
@@ -106,9 +108,12 @@ def test_banner(host):
 
 
 def test_health_command(host):
-    report = json.loads(host.check_output("shipshape health --format json"))
-    assert {"disk", "memory", "load", "clock", "failed units", "restarts"} <= {each["name"] for each in report["checks"]}
-    assert report["status"] == "healthy"
+    found = host.run("shipshape health --format json")
+    states = {each["name"]: each["status"] for each in json.loads(found.stdout)["checks"]}
+    # The load is the machine's, which is busy with other tests.
+    assert states.pop("load") in ("healthy", "degraded")
+    assert states.pop("clock") == "skipped"
+    assert states == dict.fromkeys(["disk", "memory", "failed units", "restarts"], "healthy")
     assert host.file("/etc/shipshape/health.json").mode == 0o600
 
 

@@ -1,0 +1,58 @@
+"""Mistakes are refused with their reason, and the host stays as it was."""
+
+from __future__ import annotations
+
+import json
+
+MISTAKES = [
+    ({"baseline_timezon": "UTC"}, "did you mean baseline_timezone"),
+    ({"baseline_timezone": "../../etc/passwd"}, "baseline_timezone: not a name"),
+    ({"baseline_timezone": "Europe/Atlantis"}, "no such time zone"),
+    ({"baseline_auto_updates": {"extra_origins": ['a"; "b']}}, "extra_origins: write no quotes"),
+    ({"baseline_auto_updates": {"reboot_time": "25:00"}}, "reboot_time: write HH:MM"),
+    ({"baseline_sudo": {"logfile": "/var/log/x, !authenticate"}}, "logfile: write an absolute path"),
+    ({"baseline_login_umask": "999"}, "three octal digits"),
+    ({"baseline_health_checks": [{"name": "x", "type": "disc"}]}, "did you mean disk"),
+    ({"baseline_memory_claims": [{"name": "db", "memory": "900G"}]}, "The biggest claims: db 921600 MiB"),
+    ({"baseline_memory_claims": [{"name": "db", "memory": "2"}]}, "is not a size"),
+    ({"baseline_admins": [{"name": "admin", "state": "absent"}]}, "admin is the login of this run"),
+    ({"baseline_admins": [{"name": "admin"}]}, "would remove the ones on the host"),
+    (
+        {"baseline_admins": [{"name": "bob", "sudo": "password"}, {"name": "eve", "sudo": "password"}]},
+        "eve has 'sudo: p",
+    ),
+    ({"baseline_journald": {"SystemMaxUs": "1G"}}, "SystemMaxUs"),
+]
+FILES = "/etc/apt/apt.conf.d/* /etc/sudoers.d/* /etc/sysctl.d/* /etc/shipshape/* /etc/systemd/*.d/* /etc/localtime"
+STATE = f"sha256sum {FILES}; getent passwd"
+
+
+def attempt(options, reason):
+    """A task that runs the role with a mistake, and fails unless the role refused it with the reason."""
+    return {
+        "name": reason,
+        "block": [
+            {"ansible.builtin.include_role": {"name": "shipshape.stack.baseline"}, "vars": options},
+            {"ansible.builtin.fail": {"msg": "it was taken"}},
+        ],
+        "rescue": [
+            {
+                "ansible.builtin.assert": {
+                    "that": "reason in ansible_failed_result | string",
+                    "fail_msg": "{{ ansible_failed_result | string }}",
+                },
+                "vars": {"reason": reason},
+            }
+        ],
+    }
+
+
+def test_mistakes_change_nothing(host, playbook, tmp_path):
+    plays = [{"hosts": "all", "become": True, "tasks": [attempt(*mistake) for mistake in MISTAKES]}]
+    (tmp_path / "mistakes.yml").write_text(json.dumps(plays))
+    with host.sudo():
+        before = host.run(STATE).stdout
+        found = playbook(tmp_path / "mistakes.yml")
+        assert found.returncode == 0, found.stdout
+        assert "changed=0" in found.stdout
+        assert host.run(STATE).stdout == before

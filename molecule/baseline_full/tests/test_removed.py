@@ -1,0 +1,38 @@
+"""The role takes its files back. The last test of the scenario, as the file names are sorted."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def removed(playbook):
+    runs = [playbook(ROOT / "molecule/shared/converge.yml", "-e", "baseline_state=absent") for _run in range(2)]
+    assert [run.returncode for run in runs] == [0, 0], runs[0].stdout + runs[1].stdout
+    return runs
+
+
+def test_second_run_changes_nothing(removed):
+    recap = removed[1].stdout.split("PLAY RECAP")[1]
+    assert recap.count("changed=0") == recap.count("ok=")
+
+
+def test_files_are_gone(host, removed):
+    with host.sudo():
+        found = host.check_output("find /etc /usr/local -name '*shipshape*' -not -path '/etc/shipshape'")
+        assert found == ""
+        settings = host.check_output("systemd-analyze cat-config systemd/journald.conf")
+        assert "SystemMaxUse=200M" not in settings
+
+
+def test_people_and_packages_stay(host, removed, login):
+    assert host.user("alice").exists
+    assert host.package("unattended-upgrades").is_installed
+    assert login("alice", "id -un").stdout == "alice\n"
+
+
+def test_the_way_in_stays(host, removed):
+    with host.sudo():
+        assert host.run("visudo --check").rc == 0
+        assert host.check_output("id -u") == "0"
