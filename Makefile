@@ -49,7 +49,7 @@ $(SCENARIOS:%=molecule-%): molecule-%: system $(VENV)
 
 .PHONY: faults
 faults: system $(VENV) ## Fault tests on real hosts
-	pytest -q tests/hosts/test_machine_untouched.py $(wildcard tests/faults)
+	pytest -q tests/hosts/test_hosts_lifecycle.py tests/hosts/test_machine_untouched.py $(wildcard tests/faults)
 
 ##@ Slower, by hand
 .PHONY: vm-test
@@ -76,9 +76,10 @@ lock: $(VENV) ## Renew requirements/dev.txt from dev.in
 
 .PHONY: clean
 clean: ## Remove the hosts of this checkout; images and .venv stay
-	$(HOSTS) down --all
+	tests/hosts/vm down
+	if command -v podman >/dev/null; then $(HOSTS) down --all; fi
 	rm -rf .cache inventories/demo/hosts.yml
-	@echo "Left: .venv and the host images. 'make distclean' removes them too."
+	@echo "Left: .venv, the host images ('make distclean' removes them too) and packages that apt installed."
 
 .PHONY: distclean
 distclean: clean ## clean, and the host images, .venv and caches

@@ -165,7 +165,8 @@ def main() -> None:
     parser.add_argument("--suite", default="trixie")
     parser.add_argument("--inventory", type=pathlib.Path, metavar="FILE")
     args = parser.parse_args()
-    machine.become_root()
+    if args.verb == "up" or running():
+        machine.become_root()
     if args.verb == "up":
         up(args.suite, args.inventory)
     else:
