@@ -78,10 +78,12 @@ class ActionModule(ActionBase):
         if not isinstance(entries, list):
             raise AnsibleActionFail(f"files is a {type(entries).__name__}, not a list. Write its entries with dashes")
         args["files"] = [self._entry(number, entry, task_vars, contents) for number, entry in enumerate(entries)]
-        if "_payload" in args:
-            raise AnsibleActionFail("_payload is not a parameter. Give `content`, `template` or `src` in `files`")
+        if "payload" in args:
+            raise AnsibleActionFail(
+                "payload is filled in by this plugin. Give `content`, `template` or `src` in `files`"
+            )
         if contents:
-            args["_payload"] = base64.b64encode(zlib.compress(json.dumps(contents).encode())).decode()
+            args["payload"] = base64.b64encode(zlib.compress(json.dumps(contents).encode())).decode()
         try:
             return self._execute_module("shipshape.stack.config_files", module_args=args, task_vars=task_vars)
         finally:

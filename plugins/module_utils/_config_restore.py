@@ -21,6 +21,7 @@ import shlex
 import shutil
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -263,7 +264,7 @@ def remove_units(name: str, units: str = UNITS) -> bool:
 
 def roll_back(folder: str, units: str = UNITS) -> str:
     """Put back everything since the last confirmed state, reload the service, leave a record."""
-    name, reason = os.path.basename(folder), "not confirmed in time"
+    name = os.path.basename(folder)
     journals = [read_json(os.path.join(folder, each)) for each in ("writing.json", "pending.json")]
     guard = next((each["guard"] for each in journals if each and each.get("guard")), None)
     if guard is None:
@@ -277,9 +278,7 @@ def roll_back(folder: str, units: str = UNITS) -> str:
             outcome = f"{shlex.join(guard['command'])}: rc {ran.returncode}"
         except (OSError, subprocess.SubprocessError) as exc:
             outcome = f"{shlex.join(guard['command'])}: {exc}"
-    record = (
-        f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {name}: {reason} ({guard['seconds']} s), old state restored; {outcome}"
-    )
+    record = f"{time.strftime('%FT%T%z')} {name}: not confirmed ({guard['seconds']} s), old state restored; {outcome}"
     with contextlib.suppress(OSError), open(f"{folder}.rolled_back", "w", encoding="utf-8") as handle:  # disk full
         handle.write(record + "\n")
     remove_units(name, units)
@@ -290,8 +289,11 @@ def roll_back(folder: str, units: str = UNITS) -> str:
 def main() -> None:
     folder = os.path.dirname(os.path.abspath(__file__))
     with lock(os.path.dirname(folder), None):
-        print(roll_back(folder), flush=True)  # systemd writes it to the system log
-    subprocess.run(["systemctl", "--no-block", "daemon-reload"], check=False)
+        sys.stdout.write(f"{roll_back(folder)}\n")  # systemd writes it to the system log
+    # The timer still runs where somebody started the service by hand, to have the old state at once.
+    timer = f"shipshape-rollback-{os.path.basename(folder)}.timer"
+    for words in (["stop", timer], ["daemon-reload"]):
+        subprocess.run(["systemctl", "--no-block", *words], check=False)
 
 
 if __name__ == "__main__":

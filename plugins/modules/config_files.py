@@ -92,6 +92,9 @@ options:
     suboptions:
       seconds: {description: How long to wait., type: int, required: true}
       command: {description: Command to run when the files are back. String or list; no shell., type: raw}
+  payload:
+    description: What the action plugin read and rendered. Not for tasks; they give it in O(files).
+    type: str
   state:
     description: V(confirmed) takes O(name) only, ends the pending state and cancels the dead-man switch.
     type: str
@@ -229,7 +232,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     },
     "state": {"type": "str", "choices": ["applied", "confirmed"], "default": "applied"},
     # What the action plugin rendered, all of it in one parameter that nothing ever shows.
-    "_payload": {"type": "str", "no_log": True},
+    "payload": {"type": "str", "no_log": True},
 }
 
 
@@ -261,7 +264,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, stop)  # a lost connection or Ctrl-C: put everything back now, not with the next run
     try:
-        request = parse(module.params, unpack(module.params["_payload"]), user, group)
+        request = parse(module.params, unpack(module.params["payload"]), user, group)
         result = (predict if module.check_mode else converge)(request, Tools())
     except CommandError as exc:
         module.fail_json(msg=f"{exc}. All files are as they were.", **exc.result)

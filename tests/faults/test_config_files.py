@@ -15,7 +15,7 @@ HOST = "d13"
 A, B = "/etc/cfg/a", "/etc/cfg/b"
 
 
-def tasks(*params: dict, **play) -> list[dict]:
+def tasks(*params: dict) -> list[dict]:
     """One task per set of parameters; the result of the last one is shown in a form that no callback wraps."""
     steps: list[dict] = [
         {"name": f"Call {number}", "shipshape.stack.config_files": each, "register": f"r{number}"}
@@ -23,7 +23,8 @@ def tasks(*params: dict, **play) -> list[dict]:
     ]
     shown = f"{{{{ r{len(params) - 1} | to_json | b64encode }}}}"
     steps.append({"name": "Show", "ansible.builtin.debug": {"msg": f"RESULT={shown}="}})
-    return [{"hosts": HOST, "gather_facts": False, "become": True, "tasks": steps, **play}]
+    python = {"ansible_python_interpreter": "/usr/bin/python3"}  # known, so not looked for in every run
+    return [{"hosts": HOST, "gather_facts": False, "become": True, "vars": python, "tasks": steps}]
 
 
 def result(run: Run) -> dict:

@@ -38,7 +38,7 @@ def act(folder, monkeypatch):
         )
         monkeypatch.setattr(plugin, "_remove_tmp_path", lambda path: None)
         plugin.run(None, {"ansible_search_path": [str(folder)], **variables})
-        packed = json.loads(zlib.decompress(base64.b64decode(sent["_payload"]))) if "_payload" in sent else {}
+        packed = json.loads(zlib.decompress(base64.b64decode(sent["payload"]))) if "payload" in sent else {}
         return sent, {dest: base64.b64decode(text) for dest, text in packed.items()}
 
     return run
