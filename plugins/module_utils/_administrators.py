@@ -129,6 +129,7 @@ def administrators(
             "shell": admin.get("shell") or "/bin/bash",
             "groups": list(admin.get("groups") or []),
             "sudo": admin.get("sudo") or "nopasswd",
+            "rule": f"{name} {SUDO_RULES.get(admin.get('sudo') or 'nopasswd', '')}",
             "key": "\n".join(key.strip() for key in admin.get("authorized_keys") or [] if isinstance(key, str)),
         }
     problems += _lockout_problems(present, absent, login_user or "", exclusive, become_password)
@@ -137,6 +138,5 @@ def administrators(
     return {
         "present": list(present.values()),
         "absent": sorted(absent),
-        "sudoers": [f"{name} {SUDO_RULES.get(admin['sudo'], '')}".strip() for name, admin in present.items()],
         "problems": problems,
     }

@@ -58,7 +58,7 @@ def test_what_is_no_public_key(key, reason):
 
 
 def test_nobody_listed_nothing_to_do():
-    assert administrators([], "admin") == {"present": [], "absent": [], "sudoers": [], "problems": []}
+    assert administrators([], "admin") == {"present": [], "absent": [], "problems": []}
 
 
 def test_plan():
@@ -75,8 +75,15 @@ def test_plan():
     assert plan["absent"] == ["eve"]
     assert [admin["name"] for admin in plan["present"]] == ["alice", "bob"]
     assert plan["present"][0]["key"] == KEY + " alice@laptop"
-    assert plan["present"][1] == {"name": "bob", "shell": "/bin/zsh", "groups": ["adm"], "sudo": "password", "key": ""}
-    assert plan["sudoers"] == ["alice ALL=(ALL:ALL) NOPASSWD: ALL", "bob ALL=(ALL:ALL) ALL"]
+    assert plan["present"][0]["rule"] == "alice ALL=(ALL:ALL) NOPASSWD: ALL"
+    assert plan["present"][1] == {
+        "name": "bob",
+        "shell": "/bin/zsh",
+        "groups": ["adm"],
+        "sudo": "password",
+        "rule": "bob ALL=(ALL:ALL) ALL",
+        "key": "",
+    }
 
 
 @pytest.mark.parametrize(
