@@ -23,10 +23,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils._config_entries im
 try:
     from ansible.template import trust_as_template  # ansible-core >= 2.19
 except ImportError:
-    # Before 2.19 every string was trusted, and templates of files needed this to stay text.
-    from ansible.template import AnsibleEnvironment
-
-    trust_as_template = None
+    trust_as_template = None  # before that every string was trusted
 
 
 def clean(value: Any, omit: Any) -> Any:
@@ -157,6 +154,8 @@ class ActionModule(ActionBase):
             overrides["newline_sequence"] = "\n"  # type: ignore[assignment]
             templar = self._templar.copy_with_new_env(searchpath=searchpath, available_variables=variables)
             return templar.template(trust_as_template(text), escape_backslashes=False, overrides=overrides)
+        from ansible.template import AnsibleEnvironment  # before 2.19: keeps numbers in templates text
+
         templar = self._templar.copy_with_new_env(
             environment_class=AnsibleEnvironment,
             searchpath=searchpath,

@@ -213,3 +213,11 @@ def test_confirmed_cancels(hosts):
     assert leftovers(hosts) == ""
     assert hosts.shell(HOST, "sleep 4; systemctl list-units --all 'shipshape-rollback-*' --no-legend --plain") == ""
     assert content(hosts) == "newnew"
+
+
+def test_old_state_at_once(hosts):
+    hosts.play(tasks(pair("new", rollback={"seconds": 300})))
+    hosts.shell(HOST, "systemctl start shipshape-rollback-pair.service")
+    assert content(hosts) == "oldold"
+    units = "systemctl list-units --all 'shipshape-rollback-*' --no-legend --plain"
+    until(lambda: hosts.shell(HOST, units) == "", 10, "the timer is gone too")
