@@ -10,6 +10,8 @@ MAKEFLAGS += --no-print-directory
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Molecule would otherwise look in extensions/ first, and say so.
 export MOLECULE_GLOB := molecule/*/molecule.yml
+# No frames around its output, which would break lines.
+export MOLECULE_COMMAND_BORDERS :=
 
 HOSTS := tests/hosts/hosts
 VENV := .venv/.installed
