@@ -36,6 +36,7 @@ def size_problems(facts: dict[str, Any], needs: dict[str, dict[str, int]], group
             " a group to another host"
         )
     root = next((mount for mount in facts.get("mounts", []) if mount.get("mount") == "/"), None)
+    # A container's root is no device, and the facts leave it out.
     free = int(root["size_available"]) // 1024**2 if root and "size_available" in root else None
     if free is not None and free < disk:
         found.append(f"{free} MiB free on /, and its groups need {disk} (stack_requirements): make room")

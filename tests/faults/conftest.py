@@ -58,6 +58,10 @@ class Group:
         self.state = ROOT / ".cache/hosts" / name
         self._tool("up", *(f"{host}={suite}" for host, suite in suites.items()))
 
+    @property
+    def public_key(self) -> str:
+        return (self.state / "id_ed25519.pub").read_text(encoding="utf-8").strip()
+
     def _tool(self, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [str(HOSTS), verb, "--group", self.name, *words], capture_output=True, text=True, check=False, cwd=ROOT
@@ -114,6 +118,7 @@ class Group:
         # Connections that outlive a run would hide a login that does not work any more.
         return {
             **os.environ,
+            "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=5s",
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.folder / f"cp{time.monotonic_ns() % 10**7}"),
