@@ -107,6 +107,6 @@ def problems(
         own = [name for name in names if name.startswith(role + "_")]
         found += missing_variables(own, spec)
         found += unknown_variables(own, spec)
-    stack = {"argument_specs": {"main": {"options": {key: {} for key in settings}}}}
+    stack: dict[str, Any] = {"argument_specs": {"main": {"options": {key: {} for key in settings}}}}
     found += unknown_variables([name for name in names if name.startswith("stack_")], stack)
     return found

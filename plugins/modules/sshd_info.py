@@ -122,8 +122,8 @@ socket:
   sample: {active: false, generator: false}
 """
 
-import glob
 import os
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shipshape.stack.plugins.module_utils._sshd_effective import parse
@@ -135,35 +135,57 @@ from ansible_collections.shipshape.stack.plugins.module_utils._sshd_host import 
     user_facts,
 )
 
+Run = Callable[..., Any]
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "users": {"type": "list", "elements": "str", "default": []},
+    "ports": {"type": "list", "elements": "int", "default": []},
+    "config": {"type": "path", "default": "/etc/ssh/sshd_config"},
+}
 _QUERIES = {"kex": "kex", "ciphers": "cipher", "macs": "mac", "host_key": "HostKeyAlgorithms"}
-_GENERATORS = "/usr/lib/systemd/system-generators/sshd-socket-generator"
+_GENERATOR = "/usr/lib/systemd/system-generators/sshd-socket-generator"
 
 
-def effective_settings(run, sshd, config, users, session):
-    """C(sshd -T) for each user as seen from the connection, and the first error instead."""
+def effective_settings(
+    run: Run, sshd: str, config: str, users: list[str], address: str
+) -> tuple[dict[str, dict[str, list[str]]], str]:
+    """C(sshd -T) for each user as seen from the address, or the first error."""
+    code, _out, err = run([sshd, "-t", "-f", config])
     found = {}
-    host = session["client"] if session else "127.0.0.1"
     for user in users:
-        code, out, err = run([sshd, "-T", "-f", config, "-C", f"user={user},host={host},addr={host}"])
-        if code != 0:
-            return {}, " ".join(err.split())
-        found[user] = parse(out)
-    return found, ""
+        if code == 0:
+            code, out, err = run([sshd, "-T", "-f", config, "-C", f"user={user},host={address},addr={address}"])
+            found[user] = parse(out)
+    return (found, "") if code == 0 else ({}, " ".join(err.split()))
+
+
+def read_sshd(run: Run, sshd: str, config: str, users: list[str], address: str) -> dict[str, Any]:
+    """What is known of an sshd that is installed."""
+    # sshd -T refuses to answer without its run-time folder, which only a started ssh.service makes.
+    os.makedirs("/run/sshd", 0o755, exist_ok=True)
+    effective, error = effective_settings(run, sshd, config, users, address)
+    directives = read_directives(config)
+    first = next((line for line in directives if line["file"] == config), {"key": "", "value": ""})
+    facts = [user_facts(user, effective.get(user, {})) for user in users]
+    return {
+        "installed": True,
+        # It writes to stderr: "OpenSSH_9.2p1 Debian-2+deb12u7, OpenSSL ..."
+        "version": run(["ssh", "-V"])[2].partition("_")[2].split(" ")[0].rstrip(","),
+        "error": error,
+        "include_first": first["key"] == "include" and "sshd_config.d" in first["value"],
+        "algorithms": {kind: run(["ssh", "-Q", query])[1].split() for kind, query in _QUERIES.items()},
+        "effective": effective,
+        "directives": directives,
+        "users": [found for found in facts if found],
+        "host_keys": host_keys(run),
+    }
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "users": {"type": "list", "elements": "str", "default": []},
-            "ports": {"type": "list", "elements": "int", "default": []},
-            "config": {"type": "path", "default": "/etc/ssh/sshd_config"},
-        },
-        supports_check_mode=True,
-    )
-    sshd = module.get_bin_path("sshd", opt_dirs=["/usr/sbin"])
-    session = connection(os.getppid())
-    result = {
-        "installed": bool(sshd and os.path.exists(module.params["config"])),
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    config, session = module.params["config"], connection(os.getppid())
+    result: dict[str, Any] = {
+        "installed": False,
         "version": "",
         "error": "",
         "include_first": False,
@@ -172,34 +194,19 @@ def main() -> None:
         "directives": [],
         "users": [],
         "host_keys": [],
-        "listeners": listeners(module.params["ports"]),
-        "connection": session,
-        "socket": {"active": False, "generator": bool(glob.glob(_GENERATORS))},
     }
-    if not result["installed"]:
-        module.exit_json(changed=False, **result)
-
-    # sshd -T refuses to answer without its run-time folder, which only a started ssh.service makes.
-    os.makedirs("/run/sshd", 0o755, exist_ok=True)
-    config, users = module.params["config"], module.params["users"]
-    run = module.run_command
-    # `ssh -V` and `sshd -V` write to stderr: "OpenSSH_9.2p1 Debian-2+deb12u7, OpenSSL ..."
-    result["version"] = run(["ssh", "-V"])[2].partition("_")[2].split(" ")[0].rstrip(",")
-    for kind, query in _QUERIES.items():
-        result["algorithms"][kind] = run(["ssh", "-Q", query])[1].split()
-    code, _out, err = run([sshd, "-t", "-f", config])
-    result["error"] = " ".join(err.split()) if code != 0 else ""
-    if not result["error"]:
-        result["effective"], result["error"] = effective_settings(run, sshd, config, users, session)
-    result["directives"] = read_directives(config)
-    first = next((line for line in result["directives"] if line["file"] == config), None)
-    result["include_first"] = bool(first and first["key"] == "include" and "sshd_config.d" in first["value"])
-    result["users"] = [
-        facts for facts in (user_facts(user, result["effective"].get(user, {})) for user in users) if facts
-    ]
-    result["host_keys"] = host_keys(run)
-    result["socket"]["active"] = run(["systemctl", "is-active", "--quiet", "ssh.socket"])[0] == 0
-    module.exit_json(changed=False, **result)
+    sshd = module.get_bin_path("sshd", opt_dirs=["/usr/sbin"])
+    if sshd and os.path.exists(config):
+        address = session["client"] if session else "127.0.0.1"
+        result = read_sshd(module.run_command, sshd, config, module.params["users"], address)
+    active = module.run_command(["systemctl", "is-active", "--quiet", "ssh.socket"])[0] == 0
+    module.exit_json(
+        changed=False,
+        connection=session,
+        listeners=listeners(module.params["ports"]),
+        socket={"active": active, "generator": os.path.exists(_GENERATOR)},
+        **result,
+    )
 
 
 if __name__ == "__main__":
