@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Write roles/*/defaults/main.yml from roles/*/meta/argument_specs.yml, the single source of a role's interface.
 
 ansible-core validates a role's arguments but takes no defaults from their specification, so the two would drift

@@ -65,7 +65,7 @@ def test_language(host, login):
 def test_journal(host):
     settings = host.check_output("systemd-analyze cat-config systemd/journald.conf").splitlines()
     for wanted in ["SystemMaxUse=200M", "MaxRetentionSec=1month", "RateLimitBurst=5000", "ForwardToSyslog=no"]:
-        assert [line for line in settings if line.startswith(wanted.split("=")[0] + "=")][-1] == wanted
+        assert [line for line in settings if line.startswith(wanted.partition("=")[0] + "=")][-1] == wanted
 
 
 def test_core_dumps_are_allowed(host):

@@ -301,9 +301,8 @@ def test_killed_at_any_point(tmp_path, all_seams, name):
         world = World(tmp_path / str(number))
         entries, more = mixed(world)
         before, request = world.shot(), world.request(*entries, **more, name=name)
-        points: list[str] = []
 
-        def die(point, points=points):
+        def die(point):
             os.kill(os.getpid(), signal.SIGKILL)
 
         killed(world, request, Stop(number, die))

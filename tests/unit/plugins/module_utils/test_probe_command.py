@@ -52,7 +52,9 @@ def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Any) -> None:
     assert (row["status"], row["detail"]) == ("unhealthy", "no answer within 0.4 s")
     assert time.monotonic() - began < 2
     time.sleep(0.3)
-    state = subprocess.run(["ps", "-o", "stat=", "-p", mark.read_text().strip()], capture_output=True, text=True).stdout
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", mark.read_text().strip()], capture_output=True, text=True, check=False
+    ).stdout
     assert state.strip()[:1] in ("", "Z")
 
 

@@ -69,7 +69,7 @@ def test_every_option_says_whose_it_is() -> None:
                 if isinstance(suboptions[name]["description"], list)
                 else str(suboptions[name]["description"])
             )
-            assert kind in text.split(")")[0], (kind, name)
+            assert kind in text.partition(")")[0], (kind, name)
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
