@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOSTS = ROOT / "tests/hosts/hosts"
+# The tools of the environment that runs the tests, activated or not.
+os.environ["PATH"] = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
 
 
 def until(condition, seconds: float, what: str) -> None:
@@ -96,72 +99,66 @@ class Group:
     def can_log_in(self, name: str, port: int = 22) -> bool:
         return self.ssh(name, "sudo", "-n", "true", port=port).returncode == 0
 
-    def command(
+    def start(
         self, play: str | list[dict[str, Any]], *words: str, variables: dict[str, Any] | None = None
-    ) -> list[str]:
-        """The argument list of one run; a play that is not a file of the project is written to the test's folder."""
+    ) -> subprocess.Popen[str]:
+        """Start one run; a play that is not a file of the project is written to the test's folder."""
         if not isinstance(play, str):
             path = self.folder / "play.yml"
             path.write_text(json.dumps(play), encoding="utf-8")
             play = str(path)
         extra = ["--extra-vars", json.dumps(variables)] if variables else []
-        return [
-            str(pathlib.Path(sys.executable).with_name("ansible-playbook")),
-            "-i",
-            str(self.state / "inventory.yml"),
-            play,
-            *extra,
-            *words,
-        ]
+        return subprocess.Popen(
+            ["ansible-playbook", "-i", str(self.state / "inventory.yml"), play, *extra, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            cwd=ROOT,
+            env=self.environment(),
+            start_new_session=True,
+        )
 
     def environment(self) -> dict[str, str]:
         # Connections that outlive a run would hide a login that does not work any more.
         return {
             **os.environ,
-            "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=5s",
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.folder / f"cp{time.monotonic_ns() % 10**7}"),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_FORCE_COLOR": "0",
+            "PYTHONUNBUFFERED": "1",
         }
 
     def play(self, play: str | list[dict[str, Any]], *words: str, variables: dict[str, Any] | None = None) -> Run:
-        done = subprocess.run(
-            self.command(play, *words, variables=variables),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            check=False,
-            cwd=ROOT,
-            env=self.environment(),
-        )
-        return Run(done.returncode, done.stdout)
+        process = self.start(play, *words, variables=variables)
+        output, _none = process.communicate()
+        return Run(process.returncode, output)
 
-    def play_killed_at(self, play: str, marker: str, *words: str, variables: dict[str, Any] | None = None) -> str:
-        """Start a run, kill it and all its children as soon as the marker stands in its output; return the output."""
-        process = subprocess.Popen(
-            self.command(play, *words, variables=variables),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            cwd=ROOT,
-            env={**self.environment(), "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-        )
-        seen = []
+    def play_killed_at(
+        self,
+        play: str | list[dict[str, Any]],
+        marker: str,
+        *words: str,
+        variables: dict[str, Any] | None = None,
+    ) -> None:
+        """Kill a run and all its children as soon as the marker stands in its output."""
+        process = self.start(play, *words, variables=variables)
         assert process.stdout
-        for line in process.stdout:
-            seen.append(line)
-            if marker in line:
-                break
-        else:
-            pytest.fail(f"the run ended before {marker!r}:\n{''.join(seen)}")
+        if not any(marker in line for line in process.stdout):
+            pytest.fail(f"the run ended before {marker!r}")
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return "".join(seen)
+        process.communicate()
+
+    @contextmanager
+    def broken(self, name: str, fault: str, mend: str):
+        """A fault on one host, while the block runs."""
+        self.shell(name, fault)
+        try:
+            yield
+        finally:
+            self.shell(name, mend)
 
 
 @pytest.fixture(scope="module")

@@ -84,39 +84,37 @@ def test_no_key_is_refused(converged):
     assert converged.can_log_in("d13")
 
 
-def test_sudo_path_lost_is_refused(converged):
-    converged.shell("d13", "mv /etc/sudoers.d/90-cloud-init-users /root/kept_sudoers")
-    try:
-        run = converged.play(ROLE, "--limit", "d13", variables={"sshd_max_sessions": 7})
-    finally:
-        converged.shell("d13", "mv /root/kept_sudoers /etc/sudoers.d/90-cloud-init-users")
+FAULTS = [
+    pytest.param(
+        "mv /etc/sudoers.d/90-cloud-init-users /root/kept",
+        "mv /root/kept /etc/sudoers.d/90-cloud-init-users",
+        "sudo",
+        id="sudo-path-lost",
+    ),
+    pytest.param(
+        "systemd-run --unit=squatter python3 -m http.server 2222;"
+        " until grep -q ':08AE .* 0A' /proc/net/tcp; do sleep 0.1; done",
+        "systemctl stop squatter",
+        "port 2222 of sshd_ports is used by python3",
+        id="port-in-use",
+    ),
+    pytest.param(
+        "echo Nonsense yes >/etc/ssh/sshd_config.d/99-foreign.conf",
+        "rm /etc/ssh/sshd_config.d/99-foreign.conf",
+        "99-foreign.conf",
+        id="broken-drop-in-of-someone-else",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fault", "mend", "words"), FAULTS)
+def test_a_fault_of_the_host_is_found_before_any_change(converged, fault, mend, words):
+    with converged.broken("d13", fault, mend):
+        run = converged.play(ROLE, "--limit", "d13", variables={"sshd_ports": [22, 2222]})
     assert run.code != 0
-    assert "sudo" in run.text
-    assert "MaxSessions 7" not in converged.shell("d13", f"cat {DROP_IN}")
-    assert converged.can_log_in("d13")
-
-
-def test_port_in_use_is_refused(converged):
-    server = "systemd-run --unit=squatter python3 -m http.server 2222"
-    converged.shell("d13", f"{server} && until grep -q ':08AE .* 0A' /proc/net/tcp; do sleep 0.1; done")
-    try:
-        run = converged.play(ROLE, "--limit", "d13", variables={"sshd_ports": [2222]})
-    finally:
-        converged.shell("d13", "systemctl stop squatter")
-    assert run.code != 0
-    assert "port 2222 of sshd_ports is used by python3" in run.text
-    assert converged.can_log_in("d13")
-
-
-def test_broken_drop_in_of_someone_else_is_refused(converged):
-    converged.shell("d13", "echo Nonsense yes >/etc/ssh/sshd_config.d/99-foreign.conf")
-    try:
-        run = converged.play(ROLE, "--limit", "d13", variables={"sshd_max_sessions": 7})
-    finally:
-        converged.shell("d13", "rm /etc/ssh/sshd_config.d/99-foreign.conf")
-    assert run.code != 0
-    assert "99-foreign.conf" in run.text
+    assert words in run.text
     assert run.changed("d13") == 0
+    assert "2222" not in converged.shell("d13", f"cat {DROP_IN}")
     assert converged.can_log_in("d13")
 
 
@@ -180,9 +178,7 @@ def test_a_login_that_fails_after_the_change_is_taken_back(converged):
 def test_a_lost_controller_is_no_lockout(converged):
     """The run dies between the reload and its login: the hosts put the old files back by themselves."""
     variables = {"sshd_config": {"AuthorizedKeysFile": "/nonexistent/%u"}, "sshd_rollback_seconds": 20}
-    play = str(converged.folder / "play.yml")
-    converged.command(ROLE)
-    converged.play_killed_at(play, "activate | Log in anew", variables=variables)
+    converged.play_killed_at(ROLE, "activate | Log in anew", variables=variables)
     assert not converged.can_log_in("d13"), "the change was not in effect: this test would prove nothing"
     until(lambda: all(converged.can_log_in(name) for name in converged.names), 60, "the timer put the old files back")
     no_timer_left(converged)
@@ -225,6 +221,17 @@ def test_socket_activation_is_respected(converged):
     finally:
         for name in converged.names:
             converged.shell(name, "systemctl disable --now ssh.socket; systemctl stop ssh; systemctl enable --now ssh")
+
+
+def test_absent_takes_the_drop_in_away_and_leaves_a_way_in(converged):
+    gone = converged.play(ROLE, variables={"sshd_state": "absent"})
+    assert gone.code == 0, gone.output
+    for name in converged.names:
+        assert "passwordauthentication yes" in converged.shell(name, "sshd -T")
+        assert converged.shell(name, f"ls {DROP_IN} /etc/systemd/system/ssh.socket.d/*.conf 2>/dev/null || true") == ""
+        assert converged.can_log_in(name)
+    again = converged.play(ROLE, variables={"sshd_state": "absent"})
+    assert (again.code, [again.changed(name) for name in converged.names]) == (0, [0, 0])
 
 
 def test_ssh_is_checked_strictly(converged):
