@@ -23,7 +23,7 @@ def effective(host, user="admin"):
 
 def attempt(address, user, *options):
     words = ["ssh", "-F", "/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
-    words += ["-o", "LogLevel=ERROR", "-o", "NumberOfPasswordPrompts=0", "-o", "PubkeyAuthentication=no", *options]
+    words += ["-o", "LogLevel=INFO", "-o", "NumberOfPasswordPrompts=0", "-o", "PubkeyAuthentication=no", *options]
     return subprocess.run(
         [*words, f"{user}@{address}", "true"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
