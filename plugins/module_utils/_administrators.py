@@ -127,7 +127,7 @@ def administrators(
         present[name] = {
             "name": name,
             "shell": admin.get("shell") or "/bin/bash",
-            "groups": list(admin.get("groups") or []),
+            "groups": list(admin.get("groups", ["sudo"]) or []),
             "sudo": admin.get("sudo") or "nopasswd",
             "rule": f"{name} {SUDO_RULES.get(admin.get('sudo') or 'nopasswd', '')}",
             "key": "\n".join(key.strip() for key in admin.get("authorized_keys") or [] if isinstance(key, str)),

@@ -76,6 +76,7 @@ def test_plan():
     assert [admin["name"] for admin in plan["present"]] == ["alice", "bob"]
     assert plan["present"][0]["key"] == KEY + " alice@laptop"
     assert plan["present"][0]["rule"] == "alice ALL=(ALL:ALL) NOPASSWD: ALL"
+    assert plan["present"][0]["groups"] == ["sudo"]
     assert plan["present"][1] == {
         "name": "bob",
         "shell": "/bin/zsh",
