@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.shipshape.stack.plugins.module_utils._sshd_effective import mismatches, parse
+from ansible_collections.shipshape.stack.plugins.module_utils._sshd_effective import deaf_ports, mismatches, parse
 from ansible_collections.shipshape.stack.plugins.module_utils._sshd_lockout import problems
 from ansible_collections.shipshape.stack.plugins.module_utils._sshd_settings import build, login_checks
 
@@ -22,18 +22,17 @@ def sshd_settings(
 def sshd_lockout(
     info: dict[str, Any],
     options: dict[str, Any],
-    login_user: str,
     ansible_port: int = 22,
     controller: str = "",
 ) -> list[str]:
     """What would shut the login out; C(controller) is the output of C(ssh -G)."""
     offered = {key: values[0].split(",") for key, values in parse(controller).items()}
     wanted = build(options, info)
-    return problems(wanted, info, login_user, int(ansible_port), offered, options["sshd_admin_networks"])
+    return problems(wanted, info, int(ansible_port), offered, options["sshd_admin_networks"])
 
 
 def sshd_mismatches(info: dict[str, Any], options: dict[str, Any], extra_ports: list[int] | None = None) -> list[str]:
-    """Every keyword whose effective value is not the one asked for, for each of the users that were read."""
+    """Every keyword whose effective value is not the one asked for, for each user that was read, and deaf ports."""
     wanted = build(options, info, extra_ports or [])
     matched = login_checks(options)
     found: dict[str, None] = {}
@@ -43,12 +42,12 @@ def sshd_mismatches(info: dict[str, Any], options: dict[str, Any], extra_ports: 
         asked = {**{key: lines for key, lines in wanted.items() if key.lower() not in lower}, **own}
         for message in mismatches(asked, effective, info["directives"]):
             found[message if user not in matched else f"user {user}: {message}"] = None
-    return list(found)
+    return [*found, *deaf_ports(wanted, info)]
 
 
-def sshd_checked_users(options: dict[str, Any], login_user: str) -> list[str]:
-    """The users whose effective configuration is worth reading: the login user, root, and those with a Match block."""
-    return sorted({login_user, "root", *login_checks(options)})
+def sshd_checked_users(options: dict[str, Any]) -> list[str]:
+    """The users whose effective configuration is worth reading: root, and those with a Match block."""
+    return sorted({"root", *login_checks(options)})
 
 
 class FilterModule:

@@ -92,5 +92,15 @@ def mismatches(
     return messages
 
 
+def deaf_ports(wanted: dict[str, list[str]], info: dict[str, Any]) -> list[str]:
+    """Ports of the configuration that sshd, or systemd for its socket, does not listen on.
+
+    sshd goes on with the other ports where one is taken, and says so in its log only.
+    """
+    owners = ("sshd", "systemd") if info["socket"]["active"] else ("sshd",)
+    heard = {str(listener["port"]) for listener in info["listeners"] if listener["process"] in owners}
+    return [f"Port: sshd does not listen on {port}; its log says why" for port in wanted["Port"] if port not in heard]
+
+
 def _because(others: list[str]) -> str:
     return f" ({'; '.join(others)})" if others else ""

@@ -88,28 +88,51 @@ def _group(gid: int) -> str:
         return str(gid)
 
 
+def _ssh_connection(pid: int, proc: str) -> str:
+    with open(f"{proc}/{pid}/environ", "rb") as handle:
+        found = [line for line in handle.read().split(b"\0") if line.startswith(b"SSH_CONNECTION=")]
+    return found[0].decode().partition("=")[2] if found else ""
+
+
+def _parent(pid: int, proc: str) -> int:
+    with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as handle:
+        return int(handle.read().rpartition(")")[2].split()[1])
+
+
 def connection(pid: int, proc: str = "/proc") -> dict[str, Any] | None:
-    """SSH_CONNECTION of the nearest ancestor that has it: sudo hides it from the module's own environment."""
-    while pid > 1:
-        try:
-            with open(f"{proc}/{pid}/environ", "rb") as handle:
-                environment = handle.read().split(b"\0")
-            with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as handle:
-                parent = int(handle.read().rpartition(")")[2].split()[1])
-        except (OSError, ValueError, IndexError):
-            return None
-        for variable in environment:
-            if variable.startswith(b"SSH_CONNECTION="):
-                words = variable.decode().partition("=")[2].split()
-                if len(words) == 4:
-                    return {
-                        "client": words[0],
-                        "client_port": int(words[1]),
-                        "server": words[2],
-                        "server_port": int(words[3]),
-                    }
-        pid = parent
-    return None
+    """The SSH connection that a process came in on, and the account that logged in.
+
+    sudo hides SSH_CONNECTION from the module's own environment, so the ancestors are asked. The account is the owner
+    of the outermost of those that share it: the shell that sshd started.
+    """
+    words, owner = "", 0
+    try:
+        while pid > 1:
+            here = _ssh_connection(pid, proc)
+            if words and here != words:
+                break
+            if here:
+                words, owner = here, os.stat(f"{proc}/{pid}").st_uid
+            pid = _parent(pid, proc)
+    except (OSError, ValueError, IndexError):
+        return None
+    if len(words.split()) != 4:
+        return None
+    client, client_port, server, server_port = words.split()
+    return {
+        "user": _account(owner),
+        "client": client.partition("%")[0],
+        "client_port": int(client_port),
+        "server": server.partition("%")[0],
+        "server_port": int(server_port),
+    }
+
+
+def _account(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def parse_listeners(table: str, ports: Iterable[int]) -> dict[str, int]:

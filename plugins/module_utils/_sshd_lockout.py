@@ -157,7 +157,6 @@ def _algorithms(wanted: dict[str, list[str]], info: dict[str, Any], controller: 
 def problems(
     wanted: dict[str, list[str]],
     info: dict[str, Any],
-    login_user: str,
     ansible_port: int,
     controller: dict[str, list[str]] | None = None,
     admin_networks: Iterable[str] = (),
@@ -174,8 +173,8 @@ def problems(
     found = []
     connection = info.get("connection") or {}
     address = connection.get("client")
-    login = next((user for user in info["users"] if user["name"] == login_user), None)
-    if login and connection:
+    login = next((user for user in info["users"] if user["name"] == connection.get("user")), None)
+    if login:
         found += _access(wanted, login, address)
         found += _authentication(wanted, login)
     networks = list(admin_networks)

@@ -16,8 +16,8 @@ description:
 options:
   users:
     description:
-      - Users for whom the effective configuration, groups and keys are read. One that the host does not have is left
-        out of RV(users).
+      - Users for whom the effective configuration, groups and keys are read, besides the one that Ansible logged in as.
+        One that the host does not have is left out of RV(users).
     type: list
     elements: str
     default: []
@@ -111,10 +111,10 @@ listeners:
   elements: dict
   sample: [{port: 22, process: sshd}]
 connection:
-  description: Addresses and ports of the SSH connection that this module came in on; null without one.
+  description: The SSH connection that this module came in on, and the account that logged in; null without one.
   returned: always
   type: dict
-  sample: {client: 192.0.2.7, client_port: 51234, server: 192.0.2.10, server_port: 22}
+  sample: {user: admin, client: 192.0.2.7, client_port: 51234, server: 192.0.2.10, server_port: 22}
 socket:
   description: Whether C(ssh.socket) is active, and whether systemd makes its ports from sshd_config (Ubuntu 24.04).
   returned: always
@@ -198,7 +198,8 @@ def main() -> None:
     sshd = module.get_bin_path("sshd", opt_dirs=["/usr/sbin"])
     if sshd and os.path.exists(config):
         address = session["client"] if session else "127.0.0.1"
-        result = read_sshd(module.run_command, sshd, config, module.params["users"], address)
+        users = sorted({*module.params["users"], *([session["user"]] if session else [])})
+        result = read_sshd(module.run_command, sshd, config, users, address)
     active = module.run_command(["systemctl", "is-active", "--quiet", "ssh.socket"])[0] == 0
     module.exit_json(
         changed=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import socket
 import subprocess
@@ -164,9 +165,9 @@ def test_a_reader_that_leaves_is_no_traceback(
     shipshape: Shipshape, installed: pathlib.Path, config: pathlib.Path
 ) -> None:
     config.write_text(json.dumps({"checks": [OK]}))
-    start = f"{sys.executable} -I -c '{START.format('LIB').replace(chr(39), chr(34))}'".replace("LIB", str(installed))
+    start = shlex.join([sys.executable, "-I", "-c", START.format(str(installed))])
     done = subprocess.run(
-        ["bash", "-c", f"{start} health --config {config} | true"],
+        ["bash", "-c", f"{start} health --config {shlex.quote(str(config))} | true"],
         capture_output=True,
         text=True,
         timeout=30,

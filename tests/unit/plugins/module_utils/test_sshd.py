@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pathlib
+import pwd
 
 import pytest
 import yaml
-from ansible_collections.shipshape.stack.plugins.module_utils._sshd_effective import canonical, mismatches, parse
+from ansible_collections.shipshape.stack.plugins.module_utils._sshd_effective import (
+    canonical,
+    deaf_ports,
+    mismatches,
+    parse,
+)
 from ansible_collections.shipshape.stack.plugins.module_utils._sshd_host import (
     connection,
     key_files,
@@ -196,6 +203,26 @@ def test_a_keyword_that_sshd_does_not_print_is_a_mismatch_unless_it_is_off():
     assert mismatches({"Frobnicate": ["yes"]}, {}) == ["Frobnicate: asked for 'yes', in effect is 'nothing'"]
 
 
+@pytest.mark.parametrize(
+    ("listeners", "active", "ports"),
+    [
+        pytest.param([(22, "sshd"), (2222, "sshd")], False, [], id="both"),
+        pytest.param([(22, "sshd"), (2222, "systemd")], True, [], id="socket"),
+        pytest.param([(22, "sshd"), (2222, "systemd")], False, ["2222"], id="another-socket-unit-has-it"),
+        pytest.param([(22, "sshd"), (2222, "nginx")], False, ["2222"], id="another-process-has-it"),
+        pytest.param([(22, "sshd")], False, ["2222"], id="nobody"),
+    ],
+)
+def test_deaf_ports(listeners, active, ports):
+    found = {
+        "listeners": [{"port": port, "process": process} for port, process in listeners],
+        "socket": {"active": active},
+    }
+    assert deaf_ports({"Port": ["22", "2222"]}, found) == [
+        f"Port: sshd does not listen on {port}; its log says why" for port in ports
+    ]
+
+
 def test_parse_keeps_repeated_keywords():
     assert parse("port 22\nport 2222\nbanner none\n") == {"port": ["22", "2222"], "banner": ["none"]}
 
@@ -205,7 +232,9 @@ def test_parse_keeps_repeated_keywords():
 
 def lockout(info, controller=None, port=22, login="admin", networks=(), **changes):
     wanted = build(options(sshd_admin_networks=list(networks), **changes), info)
-    return problems(wanted, info, login, port, controller, networks)
+    if info["connection"]:
+        info = {**info, "connection": {**info["connection"], "user": login}}
+    return problems(wanted, info, port, controller, networks)
 
 
 def test_defaults_lock_nobody_out(info):
@@ -327,19 +356,27 @@ def test_parse_listeners():
     assert parse_listeners(table, [22, 2222]) == {"1234": 22}
 
 
-def test_connection_is_found_at_an_ancestor(tmp_path):
-    for pid, parent, environment in (
-        (30, 20, b"PATH=/bin\0"),
-        (20, 10, b"A=b\0SSH_CONNECTION=192.0.2.7 51000 192.0.2.1 22\0"),
-    ):
-        folder = tmp_path / str(pid)
-        folder.mkdir()
-        (folder / "environ").write_bytes(environment)
-        (folder / "stat").write_text(f"{pid} (a ) b) S {parent} 0 0")
-    assert connection(30, str(tmp_path)) == {
-        "client": "192.0.2.7",
+def process(proc, pid, parent, environment=b"PATH=/bin\0"):
+    folder = proc / str(pid)
+    folder.mkdir()
+    (folder / "environ").write_bytes(environment)
+    (folder / "stat").write_text(f"{pid} (a ) b) S {parent} 0 0")
+
+
+def test_connection_and_account_are_found_at_the_ancestors(tmp_path):
+    ours = b"A=b\0SSH_CONNECTION=fe80::7%eth0 51000 fe80::1%eth0 22\0"
+    # The module, sudo, the login shell, and a daemon that was once started from another session.
+    process(tmp_path, 40, 30)
+    process(tmp_path, 30, 20, ours)
+    process(tmp_path, 20, 10, ours)
+    process(tmp_path, 10, 1, b"SSH_CONNECTION=192.0.2.9 1 192.0.2.1 22\0")
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "20", 1, 1)
+    assert connection(40, str(tmp_path)) == {
+        "user": pwd.getpwuid(os.stat(tmp_path / "20").st_uid).pw_name,
+        "client": "fe80::7",
         "client_port": 51000,
-        "server": "192.0.2.1",
+        "server": "fe80::1",
         "server_port": 22,
     }
     assert connection(1, str(tmp_path)) is None
