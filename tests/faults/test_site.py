@@ -129,3 +129,10 @@ def test_runs_under_ansible_runner_without_a_prompt(hosts, tmp_path):
     (stats,) = [event["event_data"] for event in events if event["event"] == "playbook_on_stats"]
     assert set(stats["ok"]) == set(hosts.names)
     assert not stats["failures"]
+
+
+def test_a_debian_without_python3_apt(hosts):
+    hosts.shell("d13", "apt-get remove --yes --quiet python3-apt >/dev/null 2>&1")
+    run = hosts.play(SITE, "--limit", "d13")
+    assert run.code == 0, run.output
+    assert "install ok installed" in hosts.shell("d13", "dpkg-query -W -f '${Status}' unattended-upgrades")
