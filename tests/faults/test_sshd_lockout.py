@@ -205,6 +205,17 @@ def test_port_change_and_the_same_inventory_again_both_ways(converged):
     assert (again.code, [again.changed(name) for name in converged.names]) == (0, [0, 0])
 
 
+def test_a_guessed_port_that_is_another_host_is_not_taken(converged, tmp_path):
+    """As behind a gateway: d12 is down, and port 22 of its address is d13."""
+    wrong = tmp_path / "wrong.yml"
+    entry = {"ansible_host": converged.address("d13"), "ansible_port": 2022}
+    wrong.write_text(json.dumps({"all": {"hosts": {"d12": entry}}}))
+    run = converged.play(ROLE, "-i", str(wrong), "--limit", "d12", variables={"sshd_max_sessions": 7})
+    assert run.code != 0
+    assert "Port 22 does not answer, or not as d12." in run.text
+    assert "MaxSessions 7" not in converged.shell("d13", f"cat {DROP_IN}")
+
+
 def test_socket_activation_is_respected(converged):
     for name in converged.names:
         converged.shell(name, "systemctl disable --now ssh.service && systemctl enable --now ssh.socket")
