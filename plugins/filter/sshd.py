@@ -9,7 +9,11 @@ from typing import Any
 
 from ansible_collections.shipshape.stack.plugins.module_utils._sshd_effective import deaf_ports, mismatches, parse
 from ansible_collections.shipshape.stack.plugins.module_utils._sshd_lockout import problems
-from ansible_collections.shipshape.stack.plugins.module_utils._sshd_settings import build, login_checks
+from ansible_collections.shipshape.stack.plugins.module_utils._sshd_settings import (
+    build,
+    conditional_keywords,
+    login_checks,
+)
 
 
 def sshd_settings(
@@ -33,8 +37,11 @@ def sshd_lockout(
 
 def sshd_mismatches(info: dict[str, Any], options: dict[str, Any], extra_ports: list[int] | None = None) -> list[str]:
     """Every keyword whose effective value is not the one asked for, for each user that was read, and deaf ports."""
+    if info["error"]:
+        return [info["error"]]
     wanted = build(options, info, extra_ports or [])
-    matched = login_checks(options)
+    matched, conditional = login_checks(options), conditional_keywords(options)
+    wanted = {key: lines for key, lines in wanted.items() if key.lower() not in conditional}
     found: dict[str, None] = {}
     for user, effective in info["effective"].items():
         own = matched.get(user, {})

@@ -57,7 +57,7 @@ def clock_problems(facts: dict[str, Any], now: float, tolerance: int) -> list[st
     ]
 
 
-def administrator_problems(values: dict[str, Any]) -> list[str]:
+def administrator_problems(facts: dict[str, Any], values: dict[str, Any]) -> list[str]:
     """A host that would be left without a way in for a person."""
     admins = values.get("baseline_admins") or []
     with_key = [
@@ -67,7 +67,7 @@ def administrator_problems(values: dict[str, Any]) -> list[str]:
     ]
     if with_key:
         return []
-    user = values.get("ansible_user") or values.get("ansible_ssh_user")
+    user = values.get("ansible_user") or values.get("ansible_ssh_user") or facts.get("user_id")
     root_shut = (values.get("sshd_permit_root_login") or "no") == "no"
     by_password = any(values.get(name) for name in ("ansible_password", "ansible_ssh_pass"))
     if user == "root" and root_shut:
@@ -101,7 +101,7 @@ def problems(
     found = system_problems(facts, settings["stack_supported_systems"])
     found += size_problems(facts, settings["stack_requirements"], groups)
     found += clock_problems(facts, now, int(settings["stack_clock_tolerance"]))
-    found += administrator_problems(values)
+    found += administrator_problems(facts, values)
     names = list(names)
     for role, spec in specs.items():
         own = [name for name in names if name.startswith(role + "_")]

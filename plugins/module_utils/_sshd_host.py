@@ -188,6 +188,12 @@ def parse_directives(text: str, file: str) -> list[dict[str, Any]]:
     return found
 
 
+def read_text(name: str) -> str:
+    """The text of a file; what is no UTF-8 in it comes back as it was when it is written again."""
+    with open(name, encoding="utf-8", errors="surrogateescape") as handle:
+        return handle.read()
+
+
 def read_directives(main: str) -> list[dict[str, Any]]:
     """The directives of the main file and of the drop-in folder, which is what Debian and Ubuntu include."""
     found = []

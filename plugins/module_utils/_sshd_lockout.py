@@ -117,10 +117,15 @@ def _ports(wanted: dict[str, list[str]], info: dict[str, Any], ansible_port: int
             f" ({ansible_port}), and sshd_ports ({', '.join(map(str, ports))}) drops it: the new way in cannot be"
             f" known; keep {connection['server_port']} in sshd_ports"
         )
+    family = "inet6" if ":" in connection.get("server", "") else "inet"
+    if connection and wanted["AddressFamily"] not in (["any"], [family]):
+        problems.append(
+            f"sshd_address_family {wanted['AddressFamily'][0]} shuts out this connection, which is {family}: set any"
+        )
     addresses = wanted.get("ListenAddress", [])
     plain = [re.sub(r"^\[(.*)\](:\d+)?$", r"\1", address) for address in addresses]
-    wildcard = {"0.0.0.0", "::", "*"} & set(plain)  # noqa: S104 - compared, not bound
-    if connection and plain and not wildcard and connection["server"] not in plain:
+    wildcard = {"inet": "0.0.0.0", "inet6": "::"}[family]  # noqa: S104 - compared, not bound
+    if connection and plain and not {wildcard, "*", connection["server"]} & set(plain):
         problems.append(
             f"sshd_listen_addresses ({', '.join(addresses)}) leaves out {connection['server']}, the address that this"
             " connection came in on: add it"

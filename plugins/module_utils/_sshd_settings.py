@@ -72,7 +72,13 @@ _SIGNATURES = {
     ],
     "ecdsa": ["ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"],
 }
-_SECURITY_KEYS = ["sk-ssh-ed25519@openssh.com", "sk-ssh-ed25519-cert-v01@openssh.com"]
+# Keys of users do not depend on which host keys there are.
+_USER_KEYS = [
+    *_SIGNATURES["ed25519"],
+    *_SIGNATURES["rsa"],
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ssh-ed25519-cert-v01@openssh.com",
+]
 
 HOST_KEY_PATHS = {
     "ed25519": "/etc/ssh/ssh_host_ed25519_key",
@@ -139,14 +145,14 @@ def _key_settings(options: dict[str, Any], info: dict[str, Any]) -> dict[str, An
         # A list that the user gives is taken as it is; preflight names what the host does not have.
         chosen[kind] = options[f"sshd_{kind}"] or chosen[kind]
     signatures = [name for key in options["sshd_host_keys"] for name in _SIGNATURES[key]]
-    users = [*signatures, *_SECURITY_KEYS] + ([] if options["sshd_profile"] == "policy" else _SIGNATURES["ecdsa"])
+    users = _USER_KEYS + ([] if options["sshd_profile"] == "policy" else _SIGNATURES["ecdsa"])
     settings: dict[str, Any] = {
         "HostKey": [HOST_KEY_PATHS[key] for key in options["sshd_host_keys"]],
         "KexAlgorithms": ",".join(chosen["kex"]),
         "Ciphers": ",".join(chosen["ciphers"]),
         "MACs": ",".join(chosen["macs"]),
         "HostKeyAlgorithms": ",".join(name for name in signatures if name in supported["host_key"]),
-        "PubkeyAcceptedAlgorithms": ",".join(name for name in dict.fromkeys(users) if name in supported["host_key"]),
+        "PubkeyAcceptedAlgorithms": ",".join(name for name in users if name in supported["host_key"]),
     }
     if version_tuple(info["version"]) >= (9, 1):
         # What BSI TR-02102-4 and NIST SP 800-57 ask of keys in use beyond 2030.
@@ -215,14 +221,28 @@ def _overridden(settings: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]
     return merged
 
 
+def _one_user(block: dict[str, Any]) -> str:
+    """The user of a Match block whose only criterion is one user's name; else nothing."""
+    words = block["criteria"].split()
+    plain = len(words) == 2 and words[0].lower() == "user" and not set(words[1]) & set("*?!,")
+    return words[1] if plain else ""
+
+
+def conditional_keywords(options: dict[str, Any]) -> set[str]:
+    """Keywords, in lower case, that a Match block sets for a group, an address or a pattern.
+
+    Whether it holds for a given login only sshd knows, so these are not compared.
+    """
+    return {key.lower() for block in options["sshd_match"] if not _one_user(block) for key in block["settings"]}
+
+
 def login_checks(options: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
     """What a Match block for one user asks, by user: the blocks that C(sshd -T -C user=) can prove."""
     checks: dict[str, dict[str, list[str]]] = {}
     for block in options["sshd_match"]:
-        words = block["criteria"].split()
-        plain = len(words) == 2 and words[0].lower() == "user" and not set(words[1]) & set("*?!,")
-        if plain:
-            wanted = checks.setdefault(words[1], {})
+        user = _one_user(block)
+        if user:
+            wanted = checks.setdefault(user, {})
             for key, value in block["settings"].items():
                 wanted.setdefault(key, _lines(value))
     return checks

@@ -76,6 +76,11 @@ include_first:
   returned: always
   type: bool
   sample: true
+main:
+  description: The text of the main file where RV(include_first) is false, for a change of it; else empty.
+  returned: always
+  type: str
+  sample: ""
 algorithms:
   description: What this OpenSSH has, by C(kex), C(ciphers), C(macs) and C(host_key).
   returned: always
@@ -132,6 +137,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils._sshd_host import 
     host_keys,
     listeners,
     read_directives,
+    read_text,
     user_facts,
 )
 
@@ -147,32 +153,35 @@ _GENERATOR = "/usr/lib/systemd/system-generators/sshd-socket-generator"
 
 
 def effective_settings(
-    run: Run, sshd: str, config: str, users: list[str], address: str
+    run: Run, sshd: str, config: str, users: list[str], session: dict[str, Any]
 ) -> tuple[dict[str, dict[str, list[str]]], str]:
-    """C(sshd -T) for each user as seen from the address, or the first error."""
+    """C(sshd -T) for each user as seen from the connection, or the first error."""
+    place = "host={client},addr={client},laddr={server},lport={server_port}".format(**session)
     code, _out, err = run([sshd, "-t", "-f", config])
     found = {}
     for user in users:
         if code == 0:
-            code, out, err = run([sshd, "-T", "-f", config, "-C", f"user={user},host={address},addr={address}"])
+            code, out, err = run([sshd, "-T", "-f", config, "-C", f"user={user},{place}"])
             found[user] = parse(out)
     return (found, "") if code == 0 else ({}, " ".join(err.split()))
 
 
-def read_sshd(run: Run, sshd: str, config: str, users: list[str], address: str) -> dict[str, Any]:
+def read_sshd(run: Run, sshd: str, config: str, users: list[str], session: dict[str, Any]) -> dict[str, Any]:
     """What is known of an sshd that is installed."""
     # sshd -T refuses to answer without its run-time folder, which only a started ssh.service makes.
     os.makedirs("/run/sshd", 0o755, exist_ok=True)
-    effective, error = effective_settings(run, sshd, config, users, address)
+    effective, error = effective_settings(run, sshd, config, users, session)
     directives = read_directives(config)
     first = next((line for line in directives if line["file"] == config), {"key": "", "value": ""})
+    include_first = first["key"] == "include" and "sshd_config.d" in first["value"]
     facts = [user_facts(user, effective.get(user, {})) for user in users]
     return {
         "installed": True,
         # It writes to stderr: "OpenSSH_9.2p1 Debian-2+deb12u7, OpenSSL ..."
         "version": run(["ssh", "-V"])[2].partition("_")[2].split(" ")[0].rstrip(","),
         "error": error,
-        "include_first": first["key"] == "include" and "sshd_config.d" in first["value"],
+        "include_first": include_first,
+        "main": "" if include_first else read_text(config),
         "algorithms": {kind: run(["ssh", "-Q", query])[1].split() for kind, query in _QUERIES.items()},
         "effective": effective,
         "directives": directives,
@@ -189,6 +198,7 @@ def main() -> None:
         "version": "",
         "error": "",
         "include_first": False,
+        "main": "",
         "algorithms": {kind: [] for kind in _QUERIES},
         "effective": {},
         "directives": [],
@@ -197,9 +207,9 @@ def main() -> None:
     }
     sshd = module.get_bin_path("sshd", opt_dirs=["/usr/sbin"])
     if sshd and os.path.exists(config):
-        address = session["client"] if session else "127.0.0.1"
+        place = session or {"client": "127.0.0.1", "server": "127.0.0.1", "server_port": 22}
         users = sorted({*module.params["users"], *([session["user"]] if session else [])})
-        result = read_sshd(module.run_command, sshd, config, users, address)
+        result = read_sshd(module.run_command, sshd, config, users, place)
     active = module.run_command(["systemctl", "is-active", "--quiet", "ssh.socket"])[0] == 0
     module.exit_json(
         changed=False,

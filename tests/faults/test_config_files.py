@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from .conftest import ROOT, Group, Run, until
+from .conftest import Group, Run, until
 
 HOST = "d13"
 A, B = "/etc/cfg/a", "/etc/cfg/b"
@@ -62,9 +62,7 @@ def leftovers(hosts: Group) -> str:
 
 def hanging(hosts: Group, play: list[dict], seconds: str) -> subprocess.Popen:
     """Start a run whose validator hangs, and wait until it does."""
-    process = subprocess.Popen(
-        hosts.command(play), cwd=ROOT, env=hosts.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    process = hosts.start(play)
     until(lambda: hosts.shell(HOST, f"pgrep -fx 'sleep {seconds}' || true"), 20, "the validator runs")
     return process
 
@@ -180,7 +178,7 @@ def test_attacks_and_obstacles(hosts):
 def test_two_at_once(hosts):
     first = hanging(hosts, tasks(pair("first", validate=["sleep 3.5"])), "3.5")
     second = hosts.play(tasks(pair("second", validate=["grep -q second /etc/cfg/a /etc/cfg/b"])))
-    out = first.communicate()[0].decode()
+    out = first.communicate()[0]
     assert first.returncode == second.code == 0, out + second.output
     assert content(hosts) == "secondsecond"
 

@@ -131,6 +131,20 @@ def test_runs_under_ansible_runner_without_a_prompt(hosts, tmp_path):
     assert not stats["failures"]
 
 
+def test_a_fleet_of_which_one_host_has_moved_its_port(hosts):
+    variables = {"stack_ssh_ports": [2222]}
+    first = hosts.play(SITE, "--limit", "d12", variables=variables)
+    assert first.code == 0, first.output
+    both = hosts.play(SITE, variables=variables)
+    assert both.code == 0, both.output
+    assert all(hosts.can_log_in(name, port=2222) for name in hosts.names)
+    assert unchanged(hosts, hosts.play(SITE, variables=variables))
+    moved = hosts.folder / "moved.yml"
+    moved.write_text(json.dumps({"all": {"hosts": {name: {"ansible_port": 2222} for name in hosts.names}}}))
+    assert hosts.play(SITE, "-i", str(moved), "--tags", "sshd").code == 0
+    assert all(hosts.can_log_in(name, port=22) for name in hosts.names)
+
+
 def test_a_debian_without_python3_apt(hosts):
     hosts.shell("d13", "apt-get remove --yes --quiet python3-apt >/dev/null 2>&1")
     run = hosts.play(SITE, "--limit", "d13")

@@ -33,6 +33,16 @@ def drop_ins(hosts):
     return [hosts.shell(name, f"cat {DROP_IN}; stat -c '%a %U %Y' {DROP_IN}") for name in hosts.names]
 
 
+def back_to_22(hosts, changes=None):
+    """With an inventory that names the port from before."""
+    moved = hosts.folder / "moved.yml"
+    moved.write_text(json.dumps({"all": {"hosts": {name: {"ansible_port": 2222} for name in hosts.names}}}))
+    run = hosts.play(ROLE, "-i", str(moved))
+    assert run.code == 0, run.output
+    assert changes is None or [run.changed(name) for name in hosts.names] == [changes, changes]
+    assert all(hosts.can_log_in(name, port=22) for name in hosts.names)
+
+
 def no_timer_left(hosts):
     for name in hosts.names:
         assert hosts.shell(name, "ls /etc/systemd/system | grep shipshape-rollback || true") == ""
@@ -180,6 +190,8 @@ def test_a_lost_controller_is_no_lockout(converged):
     variables = {"sshd_config": {"AuthorizedKeysFile": "/nonexistent/%u"}, "sshd_rollback_seconds": 20}
     converged.play_killed_at(ROLE, "activate | Log in anew", variables=variables)
     assert not converged.can_log_in("d13"), "the change was not in effect: this test would prove nothing"
+    # Nor is a daemon that did not survive the change.
+    converged.shell("d12", "systemctl stop ssh.service")
     until(lambda: all(converged.can_log_in(name) for name in converged.names), 60, "the timer put the old files back")
     no_timer_left(converged)
     again = converged.play(ROLE)
@@ -194,15 +206,38 @@ def test_port_change_and_the_same_inventory_again_both_ways(converged):
     again = converged.play(ROLE, variables={"sshd_ports": [2222]})
     assert (again.code, [again.changed(name) for name in converged.names]) == (0, [0, 0])
 
-    # Back, with the port that it has now in the inventory; then with the inventory as it was at first.
-    moved = converged.folder / "moved.yml"
-    moved.write_text(json.dumps({"all": {"hosts": {name: {"ansible_port": 2222} for name in converged.names}}}))
-    back = converged.play(ROLE, "-i", str(moved))
-    assert back.code == 0, back.output
-    assert all(converged.can_log_in(name, port=22) for name in converged.names)
+    # Back, with the port that they have now in the inventory, twice.
+    back_to_22(converged)
     assert not any(converged.can_log_in(name, port=2222) for name in converged.names)
-    again = converged.play(ROLE, "-i", str(moved))
-    assert (again.code, [again.changed(name) for name in converged.names]) == (0, [0, 0])
+    back_to_22(converged, changes=0)
+
+
+def test_a_new_port_that_a_firewall_blocks_is_taken_back(converged):
+    converged.shell("d13", "apt-get install --yes --no-install-recommends iptables >/dev/null 2>&1")
+    rule = "INPUT --protocol tcp --dport 2222 --jump DROP"
+    with converged.broken("d13", f"iptables --append {rule}", f"iptables --delete {rule}"):
+        variables = {"sshd_ports": [2222], "sshd_rollback_seconds": 100}
+        run = converged.play(ROLE, "--limit", "d13", variables=variables)
+    assert run.code != 0
+    assert "The old sshd configuration is back" in run.text
+    assert converged.can_log_in("d13")
+    no_timer_left(converged)
+    again = converged.play(ROLE, "--limit", "d13")
+    assert (again.code, again.changed("d13")) == (0, 0)
+
+
+def test_a_main_file_from_before_drop_ins_is_mended_and_taken_back_with_the_rest(converged):
+    main = "/etc/ssh/sshd_config"
+    old = f"cp {main} /root/main; sed -i /^Include/d {main}; echo AllowUsers bob >/etc/ssh/sshd_config.d/50-old.conf"
+    with converged.broken("d13", old, f"cp /root/main {main}; rm -f /etc/ssh/sshd_config.d/50-old.conf"):
+        refused = converged.play(ROLE, "--limit", "d13")
+        assert refused.code != 0
+        assert converged.can_log_in("d13")
+        converged.shell("d13", "rm /etc/ssh/sshd_config.d/50-old.conf")
+        mended = converged.play(ROLE, "--limit", "d13")
+        assert mended.code == 0, mended.output
+        assert converged.shell("d13", f"head -n 1 {main}") == "Include /etc/ssh/sshd_config.d/*.conf\n"
+    assert converged.play(ROLE, "--limit", "d13").code == 0
 
 
 def test_a_guessed_port_that_is_another_host_is_not_taken(converged, tmp_path):
@@ -232,6 +267,7 @@ def test_socket_activation_is_respected(converged):
     finally:
         for name in converged.names:
             converged.shell(name, "systemctl disable --now ssh.socket; systemctl stop ssh; systemctl enable --now ssh")
+        back_to_22(converged)
 
 
 def test_absent_takes_the_drop_in_away_and_leaves_a_way_in(converged):

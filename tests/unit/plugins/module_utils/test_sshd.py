@@ -26,6 +26,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils._sshd_host import 
 from ansible_collections.shipshape.stack.plugins.module_utils._sshd_lockout import problems
 from ansible_collections.shipshape.stack.plugins.module_utils._sshd_settings import (
     build,
+    conditional_keywords,
     covered,
     exempt_addresses,
     login_checks,
@@ -138,6 +139,20 @@ def test_exempt_addresses(networks, controller, names):
 @given(st.ip_addresses())
 def test_an_exempt_list_always_covers_the_controller(address):
     assert covered(str(address), exempt_addresses(["10.0.0.0/8", "2001:db8::/32"], str(address)))
+
+
+def test_keys_of_users_do_not_depend_on_the_host_keys(info):
+    wanted = build(options(sshd_host_keys=["ed25519"]), info)
+    assert "rsa-sha2-512" not in wanted["HostKeyAlgorithms"][0]
+    assert "rsa-sha2-512" in wanted["PubkeyAcceptedAlgorithms"][0]
+
+
+def test_conditional_keywords_are_those_of_blocks_that_cannot_be_judged():
+    blocks = [
+        {"criteria": "User backup", "settings": {"ForceCommand": "/bin/true"}},
+        {"criteria": "Address 10.0.0.0/8", "settings": {"AllowTcpForwarding": "local"}},
+    ]
+    assert conditional_keywords({"sshd_match": blocks}) == {"allowtcpforwarding"}
 
 
 def test_login_checks_takes_blocks_for_one_user_only():
@@ -259,6 +274,8 @@ OFFERS_OLD_ONLY = {"kexalgorithms": ["diffie-hellman-group14-sha1"], "ciphers": 
         pytest.param({"login": "root"}, "as root and sshd_permit_root_login is 'no'", id="root-shut"),
         pytest.param({"sshd_ports": [2222], "port": 10022}, "through a forwarded port", id="forwarded-port"),
         pytest.param({"sshd_listen_addresses": ["192.0.2.9"]}, "the address that this connection", id="listen"),
+        pytest.param({"sshd_listen_addresses": ["::"]}, "the address that this connection", id="listen-other-family"),
+        pytest.param({"sshd_address_family": "inet6"}, "shuts out this connection, which is inet", id="family"),
     ],
 )
 def test_lockout(info, case, words):
