@@ -11,8 +11,8 @@ from ansible_collections.shipshape.stack.plugins.module_utils._sshd_effective im
 from ansible_collections.shipshape.stack.plugins.module_utils._sshd_lockout import problems
 from ansible_collections.shipshape.stack.plugins.module_utils._sshd_settings import (
     build,
-    conditional_keywords,
-    login_checks,
+    match_keywords,
+    match_users,
 )
 
 
@@ -40,21 +40,17 @@ def sshd_mismatches(info: dict[str, Any], options: dict[str, Any], extra_ports: 
     if info["error"]:
         return [info["error"]]
     wanted = build(options, info, extra_ports or [])
-    matched, conditional = login_checks(options), conditional_keywords(options)
-    wanted = {key: lines for key, lines in wanted.items() if key.lower() not in conditional}
+    keywords = {key.lower(): key for key in [*wanted, *match_keywords(options)]}.values()
     found: dict[str, None] = {}
     for user, effective in info["effective"].items():
-        own = matched.get(user, {})
-        lower = {key.lower() for key in own}
-        asked = {**{key: lines for key, lines in wanted.items() if key.lower() not in lower}, **own}
-        for message in mismatches(asked, effective, info["directives"]):
-            found[message if user not in matched else f"user {user}: {message}"] = None
+        for message in mismatches(keywords, info["own"].get(user, {}), effective, info["directives"]):
+            found[message if user not in match_users(options) else f"user {user}: {message}"] = None
     return [*found, *deaf_ports(wanted, info)]
 
 
 def sshd_checked_users(options: dict[str, Any]) -> list[str]:
     """The users whose effective configuration is worth reading: root, and those with a Match block."""
-    return sorted({"root", *login_checks(options)})
+    return sorted({"root", *match_users(options)})
 
 
 class FilterModule:

@@ -8,14 +8,12 @@ Pure functions: no I/O and no Ansible imports.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-import struct
 from typing import Any, Iterable
 
+from ._public_key import KeyProblem, parse
+
 NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-KEY_TYPE = re.compile(r"(?:^|[ \t])((?:sk-)?(?:ssh|ecdsa)-[a-z0-9@.-]+)[ \t]+([A-Za-z0-9+/]+={0,3})(?:[ \t]|$)")
 SUDO_RULES = {"nopasswd": "ALL=(ALL:ALL) NOPASSWD: ALL", "password": "ALL=(ALL:ALL) ALL"}
 
 
@@ -27,20 +25,11 @@ def key_problem(key: Any) -> str:
         return "is a private key; only public keys belong on a host"
     if "\n" in key.strip():
         return "has several lines; write one key per entry"
-    found = KEY_TYPE.search(key)
-    if not found:
-        return "is no public key; it looks like 'ssh-ed25519 AAAA... name'"
-    kind, blob = found.groups()
-    if kind == "ssh-dss":
-        return "is a DSA key, which sshd refuses"
     try:
-        data = base64.b64decode(blob, validate=True)
-        (length,) = struct.unpack(">I", data[:4])
-    except (binascii.Error, struct.error, ValueError):
-        return "is damaged: its middle part is no base64 of a key"
-    if data[4 : 4 + length].decode("ascii", "replace") != kind:
-        return f"is damaged: it says {kind}, its content does not"
-    return ""
+        kind = parse(key).type
+    except KeyProblem as problem:
+        return str(problem)
+    return "is a DSA key, which sshd refuses" if kind == "ssh-dss" else ""
 
 
 def _account_problems(admin: dict[str, Any], with_password: set[str]) -> list[str]:

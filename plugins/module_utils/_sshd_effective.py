@@ -1,23 +1,19 @@
 # Copyright (c) the shipshape.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What sshd really does (C(sshd -T)), compared keyword by keyword with what was asked for.
+"""What sshd really does, compared keyword by keyword with what the role's file alone would make it do.
 
-A file proves little: an earlier drop-in, a Match block or a second Port line of somebody else may win over it.
+A file proves little: an earlier drop-in, a Match block or a second Port line of somebody else may win over it. Both
+sides are read by sshd itself (C(sshd -T), and C(sshd -T -f) of the drop-in), so no spelling of a value is in the way.
 Pure functions: no I/O and no Ansible imports.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from typing import Any, Iterable
 
-# Keywords whose value is a time (sshd prints seconds) or a size (sshd prints bytes), sshd_config(5) TIME FORMATS.
-_TIMES = {"logingracetime", "clientaliveinterval", "channeltimeout", "unusedconnectiontimeout"}
-_TIME_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_SIZE_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-# sshd prints the old spelling of some values.
-_SAME = {"without-password": "prohibit-password"}
+# sshd adds these up over all files, so that others may say more.
+_CUMULATIVE = {"acceptenv", "setenv"}
 
 
 def parse(output: str) -> dict[str, list[str]]:
@@ -30,65 +26,31 @@ def parse(output: str) -> dict[str, list[str]]:
     return found
 
 
-def seconds(text: str) -> str:
-    """C(1h30m) as C(5400); anything that is no time as it is."""
-    if not re.fullmatch(r"(\d+[smhdw]?)+", text, re.IGNORECASE):
-        return text
-    parts = re.findall(r"(\d+)([smhdw]?)", text, re.IGNORECASE)
-    return str(sum(int(number) * _TIME_UNITS[unit.lower()] for number, unit in parts))
-
-
-def _rekey(text: str) -> str:
-    size, _space, time = text.partition(" ")
-    match = re.fullmatch(r"(\d+)([kmg]?)", size, re.IGNORECASE)
-    amount = str(int(match[1]) * _SIZE_UNITS[match[2].lower()]) if match else "0" if size == "default" else size
-    return f"{amount} {'0' if time in ('', 'none') else seconds(time)}"
-
-
-def canonical(key: str, values: list[str]) -> list[str]:
-    """The lines of one keyword in the form in which two of them can be compared."""
-    key = key.lower()
-    if key in ("allowusers", "allowgroups", "denyusers", "denygroups", "acceptenv", "setenv"):
-        return sorted(word for value in values for word in value.split())
-    if key == "listenaddress":
-        # sshd prints an address for each port; the ports are compared by themselves.
-        return sorted({re.sub(r"^\[(.*)\](:\d+)?$|^([^:]+):\d+$", r"\1\3", value) for value in values})
-    if key == "port":
-        return sorted(values)
-    if key == "rekeylimit":
-        return [_rekey(value) for value in values]
-    plain = [" ".join(value.strip().strip('"').split()) for value in values]
-    if key in _TIMES:
-        return [seconds(value) for value in plain]
-    if key == "persourcepenalties":
-        # On, it is printed with all its amounts.
-        return ["no" if value == "no" else "yes" for value in plain]
-    return [
-        _SAME.get(value.lower(), value.lower() if value.lower() in ("yes", "no", "none") else value) for value in plain
-    ]
+def _agree(key: str, own: list[str], effective: list[str]) -> bool:
+    return set(own) <= set(effective) if key in _CUMULATIVE else sorted(own) == sorted(effective)
 
 
 def mismatches(
-    wanted: dict[str, list[str]], effective: dict[str, list[str]], directives: list[dict[str, Any]] | None = None
+    keywords: Iterable[str],
+    own: dict[str, list[str]],
+    effective: dict[str, list[str]],
+    directives: list[dict[str, Any]],
 ) -> list[str]:
-    """One message for each keyword whose effective value is another than the one asked for."""
+    """One message for each of the keywords whose effective value is another than the drop-in alone would give."""
     messages = []
-    for key, values in wanted.items():
-        lower = key.lower()
-        found = effective.get(lower)
-        expected = canonical(lower, values)
-        if found is None and expected in (["none"], ["no"]):
-            # Keywords that were compiled out, or that sshd prints only when they are set.
-            continue
-        if found is not None and canonical(lower, found) == expected:
+    for keyword in keywords:
+        key = keyword.lower()
+        # Not every keyword is printed by every version (DebianBanner), and then nothing can be said of it.
+        wanted, found = own.get(key, []), effective.get(key, [])
+        if _agree(key, wanted, found):
             continue
         others = [
             f"{line['file']}:{line['line']} sets {line['value']!r}"
-            for line in directives or []
-            if line["key"] == lower and "shipshape" not in line["file"]
+            for line in directives
+            if line["key"] == key and "shipshape" not in line["file"]
         ]
-        shown = "nothing" if found is None else " ".join(found)
-        messages.append(f"{key}: asked for {' '.join(values)!r}, in effect is {shown!r}" + _because(others))
+        because = f" ({'; '.join(others)})" if others else ""
+        messages.append(f"{keyword}: asked for {' '.join(wanted)!r}, in effect is {' '.join(found)!r}{because}")
     return messages
 
 
@@ -100,7 +62,3 @@ def deaf_ports(wanted: dict[str, list[str]], info: dict[str, Any]) -> list[str]:
     owners = ("sshd", "systemd") if info["socket"]["active"] else ("sshd",)
     heard = {str(listener["port"]) for listener in info["listeners"] if listener["process"] in owners}
     return [f"Port: sshd does not listen on {port}; its log says why" for port in wanted["Port"] if port not in heard]
-
-
-def _because(others: list[str]) -> str:
-    return f" ({'; '.join(others)})" if others else ""

@@ -5,48 +5,27 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import glob
 import grp
 import os
 import pwd
 import re
-import struct
 from typing import Any, Callable, Iterable
+
+from ._public_key import KeyProblem, parse
 
 Run = Callable[[list], "tuple[int, str, str]"]
 
-_KEY = re.compile(r"(?:^|\s)((?:sk-)?(?:ssh|ecdsa)-[a-z0-9@.-]+)\s+(AAAA[0-9A-Za-z+/]+=*)")
 _LISTEN = "0A"
 
 
 def parse_key(line: str) -> dict[str, Any] | None:
-    """Type and size of one line of authorized_keys or of a public key file; None where there is no key."""
-    if line.lstrip().startswith("#"):
-        return None
-    match = _KEY.search(line)
-    if not match:
-        return None
+    """Type and size of the key of one line; None where sshd would find none."""
     try:
-        blob = base64.b64decode(match[2])
-        fields = _wire_fields(blob)
-    except (binascii.Error, struct.error):
+        key = parse(line)
+    except KeyProblem:
         return None
-    bits = 0
-    if match[1] == "ssh-rsa" and len(fields) >= 3:
-        bits = int.from_bytes(fields[2], "big").bit_length()
-    return {"type": match[1], "bits": bits}
-
-
-def _wire_fields(blob: bytes) -> list[bytes]:
-    """The length-prefixed strings of an RFC 4253 key blob."""
-    fields = []
-    while blob:
-        (length,) = struct.unpack(">I", blob[:4])
-        fields.append(blob[4 : 4 + length])
-        blob = blob[4 + length :]
-    return fields
+    return {"type": key.type, "bits": key.bits}
 
 
 def key_files(patterns: Iterable[str], user: str, home: str) -> list[str]:

@@ -221,28 +221,16 @@ def _overridden(settings: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _one_user(block: dict[str, Any]) -> str:
-    """The user of a Match block whose only criterion is one user's name; else nothing."""
-    words = block["criteria"].split()
-    plain = len(words) == 2 and words[0].lower() == "user" and not set(words[1]) & set("*?!,")
-    return words[1] if plain else ""
+def match_keywords(options: dict[str, Any]) -> list[str]:
+    """Keywords that the Match blocks set."""
+    return [key for block in options["sshd_match"] for key in block["settings"]]
 
 
-def conditional_keywords(options: dict[str, Any]) -> set[str]:
-    """Keywords, in lower case, that a Match block sets for a group, an address or a pattern.
-
-    Whether it holds for a given login only sshd knows, so these are not compared.
-    """
-    return {key.lower() for block in options["sshd_match"] if not _one_user(block) for key in block["settings"]}
-
-
-def login_checks(options: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
-    """What a Match block for one user asks, by user: the blocks that C(sshd -T -C user=) can prove."""
-    checks: dict[str, dict[str, list[str]]] = {}
+def match_users(options: dict[str, Any]) -> list[str]:
+    """Users that a Match block names by themselves: what it does for them can be read."""
+    users = []
     for block in options["sshd_match"]:
-        user = _one_user(block)
-        if user:
-            wanted = checks.setdefault(user, {})
-            for key, value in block["settings"].items():
-                wanted.setdefault(key, _lines(value))
-    return checks
+        words = block["criteria"].split()
+        if len(words) == 2 and words[0].lower() == "user" and not set(words[1]) & set("*?!,"):
+            users.append(words[1])
+    return users

@@ -30,6 +30,9 @@ options:
     description: The main configuration file.
     type: path
     default: /etc/ssh/sshd_config
+  drop_in:
+    description: A file that is read by itself, too, to tell what it alone asks for.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -91,6 +94,11 @@ effective:
   returned: always
   type: dict
   sample: {admin: {port: ["22"], passwordauthentication: ["no"]}}
+own:
+  description: As RV(effective), for O(drop_in) alone; empty where there is no such file.
+  returned: always
+  type: dict
+  sample: {admin: {port: ["22"], passwordauthentication: ["no"]}}
 directives:
   description: Every directive of the main file and the drop-ins with file and line, to name who sets what.
   returned: always
@@ -147,6 +155,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "users": {"type": "list", "elements": "str", "default": []},
     "ports": {"type": "list", "elements": "int", "default": []},
     "config": {"type": "path", "default": "/etc/ssh/sshd_config"},
+    "drop_in": {"type": "path"},
 }
 _QUERIES = {"kex": "kex", "ciphers": "cipher", "macs": "mac", "host_key": "HostKeyAlgorithms"}
 _GENERATOR = "/usr/lib/systemd/system-generators/sshd-socket-generator"
@@ -166,11 +175,14 @@ def effective_settings(
     return (found, "") if code == 0 else ({}, " ".join(err.split()))
 
 
-def read_sshd(run: Run, sshd: str, config: str, users: list[str], session: dict[str, Any]) -> dict[str, Any]:
+def read_sshd(
+    run: Run, sshd: str, config: str, drop_in: str | None, users: list[str], session: dict[str, Any]
+) -> dict[str, Any]:
     """What is known of an sshd that is installed."""
     # sshd -T refuses to answer without its run-time folder, which only a started ssh.service makes.
     os.makedirs("/run/sshd", 0o755, exist_ok=True)
     effective, error = effective_settings(run, sshd, config, users, session)
+    own = effective_settings(run, sshd, drop_in, users, session)[0] if drop_in and os.path.exists(drop_in) else {}
     directives = read_directives(config)
     first = next((line for line in directives if line["file"] == config), {"key": "", "value": ""})
     include_first = first["key"] == "include" and "sshd_config.d" in first["value"]
@@ -184,6 +196,7 @@ def read_sshd(run: Run, sshd: str, config: str, users: list[str], session: dict[
         "main": "" if include_first else read_text(config),
         "algorithms": {kind: run(["ssh", "-Q", query])[1].split() for kind, query in _QUERIES.items()},
         "effective": effective,
+        "own": own,
         "directives": directives,
         "users": [found for found in facts if found],
         "host_keys": host_keys(run),
@@ -201,6 +214,7 @@ def main() -> None:
         "main": "",
         "algorithms": {kind: [] for kind in _QUERIES},
         "effective": {},
+        "own": {},
         "directives": [],
         "users": [],
         "host_keys": [],
@@ -209,7 +223,7 @@ def main() -> None:
     if sshd and os.path.exists(config):
         place = session or {"client": "127.0.0.1", "server": "127.0.0.1", "server_port": 22}
         users = sorted({*module.params["users"], *([session["user"]] if session else [])})
-        result = read_sshd(module.run_command, sshd, config, users, place)
+        result = read_sshd(module.run_command, sshd, config, module.params["drop_in"], users, place)
     active = module.run_command(["systemctl", "is-active", "--quiet", "ssh.socket"])[0] == 0
     module.exit_json(
         changed=False,

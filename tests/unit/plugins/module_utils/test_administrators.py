@@ -14,8 +14,8 @@ from ansible_collections.shipshape.stack.plugins.module_utils._administrators im
 
 def public_key(kind="ssh-ed25519", inside=None):
     """A key as ssh-keygen writes it: the type, and a blob that begins with it."""
-    name = (inside or kind).encode()
-    blob = struct.pack(">I", len(name)) + name + struct.pack(">I", 32) + bytes(32)
+    fields = [(inside or kind).encode(), bytes(32), *([b"ssh:"] if kind.startswith("sk-") or kind == "ssh-rsa" else [])]
+    blob = b"".join(struct.pack(">I", len(field)) + field for field in fields)
     return f"{kind} {base64.b64encode(blob).decode()}"
 
 
@@ -49,6 +49,10 @@ def test_public_keys(key):
         (f"{KEY}\n{KEY}", "several lines"),
         (public_key("ssh-dss"), "DSA"),
         ("ssh-ed25519 AAA", "damaged"),
+        # As a key looks whose end was lost on the way, and as examples look.
+        (KEY[:-8] + "AAAA", "damaged"),
+        (KEY[: KEY.index("AAAA") + 40], "damaged"),
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEXAMPLEexampleEXAMPLEexampleEXAMPLEexam", "damaged"),
         ("ssh-ed25519 AAAAAAA=", "damaged"),
         (public_key("ssh-rsa", inside="ssh-ed25519"), "damaged"),
     ],
