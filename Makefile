@@ -17,7 +17,7 @@ HOSTS := tests/hosts/hosts
 VENV := .venv/.installed
 LINK := .ansible/collections/ansible_collections/shipshape/stack
 SCENARIOS := $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))
-STAGES := lint units sanity molecule faults
+STAGES := lint units sanity molecule faults bench
 
 ##@ The two commands
 .PHONY: demo
@@ -70,6 +70,7 @@ grade: system $(VENV) ## Grade a hardened host with outside tools
 ##@ Housekeeping
 .PHONY: system
 system: ## Install what is missing of podman and friends, by apt
+	@mkdir -p .cache/hosts # as the caller, before anything with sudo does
 	@tests/tools/system-packages hosts
 
 .PHONY: lock

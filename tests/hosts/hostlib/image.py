@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -48,7 +49,7 @@ def sources(suite: str, targets: str, mirror: str = "") -> list[str]:
 
 
 def machine_sources(suite: str) -> list[str]:
-    targets = machine.run("apt-get", "indextargets", "--format", "$(REPO_URI)", check=False).stdout
+    targets = machine.run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Origin: Debian", check=False).stdout
     return sources(suite, targets, os.environ.get("SHIPSHAPE_MIRROR", ""))
 
 
@@ -59,15 +60,16 @@ def build_all(suites: list[str], base: str = "") -> None:
 
 
 def build(suite: str, base: str = "") -> None:
-    base = base or os.environ.get("SHIPSHAPE_BASE", "")
+    label = podman("image", "inspect", "--format", "{{json .Labels}}", name_of(suite), check=False)
+    labels = (json.loads(label.stdout) if label.returncode == 0 else None) or {}
+    # Once chosen, a base stays until the images are removed: `up` builds what is missing and names none.
+    base = base or os.environ.get("SHIPSHAPE_BASE", "") or labels.get("shipshape.base", "")
     digest = hashlib.sha256(f"{recipe_digest()} {base}".encode()).hexdigest()[:16]
-    label = podman("image", "inspect", "--format", '{{index .Labels "shipshape.recipe"}}', name_of(suite), check=False)
-    if label.stdout.strip() == digest:
+    if labels.get("shipshape.recipe") == digest:
         return
-    base = base or bootstrap(suite)
     podman(
-        "build", "--quiet", "--build-arg", f"BASE={base}", "--label", f"shipshape.recipe={digest}",
-        "--tag", name_of(suite), str(RECIPE),
+        "build", "--quiet", "--build-arg", f"BASE={base or bootstrap(suite)}", "--label", f"shipshape.base={base}",
+        "--label", f"shipshape.recipe={digest}", "--tag", name_of(suite), str(RECIPE),
     )  # fmt: skip
 
 
