@@ -8,6 +8,7 @@ Pure functions: no I/O and no Ansible imports.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Iterable
 
 from ._role_interface import missing_variables, unknown_variables
@@ -83,6 +84,22 @@ def administrator_problems(facts: dict[str, Any], values: dict[str, Any]) -> lis
     return []
 
 
+def jump_problems(values: dict[str, Any], names: Iterable[str], proxy_arguments: Iterable[str]) -> list[str]:
+    """A host that others are reached through, and that is about to stop forwarding."""
+    if (values.get("sshd_allow_tcp_forwarding") or "no") not in ("no", "remote"):
+        return []
+    for arguments in proxy_arguments:
+        words = re.split(r"[\s=,@'\"\[\]]+", arguments)
+        hosts = {word if word.count(":") > 1 else word.partition(":")[0] for word in words}
+        by_proxy = re.search(r"ProxyJump|ProxyCommand|(^|\s)-[JW]", arguments)
+        if by_proxy and hosts & set(names):
+            return [
+                f"other hosts are reached through it ({arguments.strip()}), and sshd_allow_tcp_forwarding would cut"
+                " them off: set it to local for this host"
+            ]
+    return []
+
+
 def problems(
     facts: dict[str, Any],
     names: Iterable[str],
@@ -102,6 +119,7 @@ def problems(
     found += size_problems(facts, settings["stack_requirements"], groups)
     found += clock_problems(facts, now, int(settings["stack_clock_tolerance"]))
     found += administrator_problems(facts, values)
+    found += jump_problems(values, values.get("names", []), values.get("proxy_arguments", []))
     names = list(names)
     for role, spec in specs.items():
         own = [name for name in names if name.startswith(role + "_")]

@@ -80,6 +80,49 @@ _USER_KEYS = [
     "sk-ssh-ed25519-cert-v01@openssh.com",
 ]
 
+# Keywords whose value is an option of the role, as it is.
+_CHOSEN = {
+    "AddressFamily": "sshd_address_family",
+    "ListenAddress": "sshd_listen_addresses",
+    "PermitRootLogin": "sshd_permit_root_login",
+    "PasswordAuthentication": "sshd_password_authentication",
+    "KbdInteractiveAuthentication": "sshd_kbd_interactive_authentication",
+    "AllowUsers": "sshd_allow_users",
+    "AllowGroups": "sshd_allow_groups",
+    "DenyUsers": "sshd_deny_users",
+    "DenyGroups": "sshd_deny_groups",
+    "LoginGraceTime": "sshd_login_grace_time",
+    "MaxAuthTries": "sshd_max_auth_tries",
+    "MaxSessions": "sshd_max_sessions",
+    "MaxStartups": "sshd_max_startups",
+    "ClientAliveInterval": "sshd_client_alive_interval",
+    "ClientAliveCountMax": "sshd_client_alive_count_max",
+    "AllowTcpForwarding": "sshd_allow_tcp_forwarding",
+    "AllowAgentForwarding": "sshd_allow_agent_forwarding",
+    "LogLevel": "sshd_log_level",
+}
+_FILES = {"Banner": "sshd_banner", "TrustedUserCAKeys": "sshd_trusted_user_ca_keys"}
+# What hardly anybody wants otherwise; who does has the raw options.
+_FIXED = {
+    "PubkeyAuthentication": True,
+    "PermitEmptyPasswords": False,
+    "HostbasedAuthentication": False,
+    "IgnoreRhosts": True,
+    "GSSAPIAuthentication": False,
+    "KerberosAuthentication": False,
+    "UsePAM": True,
+    "StrictModes": True,
+    "PermitUserEnvironment": False,
+    "TCPKeepAlive": False,
+    "AllowStreamLocalForwarding": False,
+    "GatewayPorts": False,
+    "PermitTunnel": False,
+    "X11Forwarding": False,
+    "Compression": False,
+    "UseDNS": False,
+    "DebianBanner": False,
+}
+
 HOST_KEY_PATHS = {
     "ed25519": "/etc/ssh/ssh_host_ed25519_key",
     # A file of its own: the distribution's RSA key has 3072 bits, and a host key is not overwritten.
@@ -162,52 +205,17 @@ def _key_settings(options: dict[str, Any], info: dict[str, Any]) -> dict[str, An
 
 def build(options: dict[str, Any], info: dict[str, Any], extra_ports: Iterable[int] = ()) -> dict[str, list[str]]:
     """All settings, from the role's options (C(sshd_*)), the host's answers and ports to keep open for now."""
-    controller = (info.get("connection") or {}).get("client")
     settings: dict[str, Any] = {
-        "Port": [*options["sshd_ports"], *(port for port in extra_ports if port not in options["sshd_ports"])],
-        "AddressFamily": options["sshd_address_family"],
-        "ListenAddress": options["sshd_listen_addresses"],
+        "Port": list(dict.fromkeys([*options["sshd_ports"], *extra_ports])),
         **_key_settings(options, info),
-        "PermitRootLogin": options["sshd_permit_root_login"],
-        "PubkeyAuthentication": True,
-        "PasswordAuthentication": options["sshd_password_authentication"],
-        "KbdInteractiveAuthentication": options["sshd_kbd_interactive_authentication"],
-        "PermitEmptyPasswords": False,
-        "HostbasedAuthentication": False,
-        "IgnoreRhosts": True,
-        "GSSAPIAuthentication": False,
-        "KerberosAuthentication": False,
-        "UsePAM": True,
-        "StrictModes": True,
-        "PermitUserEnvironment": False,
-        "AllowUsers": options["sshd_allow_users"],
-        "AllowGroups": options["sshd_allow_groups"],
-        "DenyUsers": options["sshd_deny_users"],
-        "DenyGroups": options["sshd_deny_groups"],
-        "LoginGraceTime": options["sshd_login_grace_time"],
-        "MaxAuthTries": options["sshd_max_auth_tries"],
-        "MaxSessions": options["sshd_max_sessions"],
-        "MaxStartups": options["sshd_max_startups"],
-        "ClientAliveInterval": options["sshd_client_alive_interval"],
-        "ClientAliveCountMax": options["sshd_client_alive_count_max"],
-        "TCPKeepAlive": False,
-        "AllowTcpForwarding": options["sshd_allow_tcp_forwarding"],
-        "AllowAgentForwarding": options["sshd_allow_agent_forwarding"],
-        "AllowStreamLocalForwarding": False,
-        "GatewayPorts": False,
-        "PermitTunnel": False,
-        "X11Forwarding": False,
-        "Compression": False,
-        "UseDNS": False,
-        "LogLevel": options["sshd_log_level"],
-        "Banner": options["sshd_banner"] or "none",
-        "DebianBanner": False,
-        "TrustedUserCAKeys": options["sshd_trusted_user_ca_keys"] or "none",
+        **{keyword: options[option] for keyword, option in _CHOSEN.items()},
+        **{keyword: options[option] or "none" for keyword, option in _FILES.items()},
+        **_FIXED,
     }
     if version_tuple(info["version"]) >= (9, 8):
-        exempt = exempt_addresses(options["sshd_admin_networks"], controller)
+        controller = (info.get("connection") or {}).get("client")
         settings["PerSourcePenalties"] = True
-        settings["PerSourcePenaltyExemptList"] = ",".join(exempt)
+        settings["PerSourcePenaltyExemptList"] = ",".join(exempt_addresses(options["sshd_admin_networks"], controller))
     settings = _overridden(settings, options["sshd_config"])
     return {key: _lines(value) for key, value in settings.items() if value not in ("", [], None)}
 

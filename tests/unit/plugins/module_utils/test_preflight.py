@@ -44,6 +44,12 @@ def judge(facts=None, names=("redis_password",), values=None, groups=(), now=100
             {"values": {"ansible_user": "root", "sshd_permit_root_login": "prohibit-password"}}, id="root-stays-open"
         ),
         pytest.param({"values": {"ansible_password": "x", "sshd_password_authentication": True}}, id="passwords-stay"),
+        pytest.param({"values": {"names": ["b1"], "proxy_arguments": ["-o ProxyJump=b2"]}}, id="others-jump-elsewhere"),
+        pytest.param({"values": {"names": ["b1"], "proxy_arguments": ["-o LogLevel=b1"]}}, id="no-jump-at-all"),
+        pytest.param(
+            {"values": {"names": ["b1"], "proxy_arguments": ["-J b1"], "sshd_allow_tcp_forwarding": "local"}},
+            id="a-bastion-that-forwards",
+        ),
         pytest.param({"names": ["redis_password", "sshd_ports", "stack_requirements"]}, id="known-names"),
     ],
 )
@@ -77,6 +83,18 @@ def test_fit(case):
             id="administrator-removed",
         ),
         pytest.param({"values": {"ansible_ssh_pass": "x"}}, "logs in with a password, which", id="password"),
+        *(
+            pytest.param(
+                {"values": {"names": ["b1", "192.0.2.1"], "proxy_arguments": [arguments]}},
+                "other hosts are reached through it",
+                id=f"bastion {arguments}",
+            )
+            for arguments in (
+                "-o ProxyJump=admin@b1:2222",
+                "-J x,192.0.2.1",
+                '-o ProxyCommand="ssh -W %h:%p -q admin@b1"',
+            )
+        ),
         pytest.param({"names": []}, "redis_password is required and not set: It.", id="missing"),
         pytest.param(
             {"names": ["redis_password", "sshd_port"]},
