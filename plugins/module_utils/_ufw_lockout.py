@@ -1,0 +1,98 @@
+# Copyright (c) the shipshape.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a firewall policy would shut out the login that Ansible came in with.
+
+Decided before anything is changed, by reading the rules as the kernel would. Pure functions: no I/O, no Ansible imports.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ._ufw_plan import Policy
+from ._ufw_rules import Rule
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A login: where from, and where it comes in. C(interface) is empty where it is not known."""
+
+    client: str
+    server: str
+    port: int
+    interface: str = ""
+
+    @property
+    def v6(self) -> bool:
+        return ipaddress.ip_address(self.client).version == 6
+
+
+def _in(address: str, network: str) -> bool:
+    return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
+
+
+def _port_in(port: int, ports: str) -> bool:
+    if ports == "any":
+        return True
+    ranges = [[int(number) for number in part.split(":")] for part in ports.split(",")]
+    return any(part[0] <= port <= part[-1] for part in ranges)
+
+
+def _interface_fits(rule: Rule, connection: Connection) -> bool:
+    """An unknown interface is judged to our disadvantage."""
+    if not rule.interface_in:
+        return True
+    if not connection.interface:
+        return rule.action in ("deny", "reject")
+    if rule.interface_in.endswith("+"):
+        return connection.interface.startswith(rule.interface_in[:-1])
+    return rule.interface_in == connection.interface
+
+
+def deciding_rule(rules: Sequence[Rule], connection: Connection) -> Rule | None:
+    """The first rule that a new connection like this one meets; None stands for the default policy.
+
+    A rule for one source port says nothing: the next login comes from another one.
+    """
+    for rule in rules:
+        if rule.v6 != connection.v6 or rule.forward or rule.direction != "in" or rule.proto not in ("any", "tcp"):
+            continue
+        if rule.sport != "any" and rule.action in ("allow", "limit"):
+            continue
+        if (
+            _port_in(connection.port, rule.dport)
+            and _in(connection.client, rule.src)
+            and _in(connection.server, rule.dst)
+            and _interface_fits(rule, connection)
+        ):
+            return rule
+    return None
+
+
+def lockout(policy: Policy, connections: Sequence[Connection]) -> list[str]:
+    """One line for each login that would be shut out, with the rule that would keep it."""
+    problems: list[str] = []
+    if not policy.enabled:
+        return problems
+    for connection in connections:
+        if ipaddress.ip_address(connection.client).is_loopback:
+            continue
+        rule = deciding_rule(policy.rules, connection)
+        if rule is None and policy.defaults["incoming"] == "allow":
+            continue
+        if rule is not None and rule.action in ("allow", "limit"):
+            continue
+        cause = (
+            f"the rule '{rule}' comes first"
+            if rule
+            else f"no rule allows it and the default is {policy.defaults['incoming']}"
+        )
+        problems.append(
+            f"logins from {connection.client} to port {connection.port} of {connection.server} would be shut out, as {cause}:"
+            f" add {{rule: allow, proto: tcp, to_port: {connection.port}, from_ip: [{connection.client}]}}"
+            f"{' before it' if rule else ''}, or the network that {connection.client} lies in"
+        )
+    return problems
