@@ -32,7 +32,8 @@ def sshd_lockout(
     """What would shut the login out; C(controller) is the output of C(ssh -G)."""
     offered = {key: values[0].split(",") for key, values in parse(controller).items()}
     wanted = build(options, info)
-    return problems(wanted, info, int(ansible_port), offered, options["sshd_admin_networks"])
+    networks = options["sshd_admin_networks"] and options["sshd_admin_networks"] + options["sshd_controller_addresses"]
+    return problems(wanted, info, int(ansible_port), offered, networks)
 
 
 def sshd_mismatches(info: dict[str, Any], options: dict[str, Any], extra_ports: list[int] | None = None) -> list[str]:

@@ -146,14 +146,15 @@ def algorithms(profile: str, version: str, supported: dict[str, list[str]]) -> d
     return {kind: [name for name in names if name in supported[kind]] for kind, names in wanted.items()}
 
 
-def exempt_addresses(networks: Iterable[str], controller: str | None) -> list[str]:
-    """The networks, and the controller's own address where none of them covers it.
+def exempt_addresses(networks: Iterable[str], controllers: Iterable[str]) -> list[str]:
+    """The networks, and the controllers' own addresses where none of them covers it.
 
-    The address is left out where a network covers it, so that two controllers write the same file.
+    An address is left out where a network covers it, so that two controllers write the same file.
     """
     names = list(dict.fromkeys(networks))
-    if controller and not covered(controller, names):
-        names.append(str(_address(controller)))
+    for controller in controllers:
+        if not covered(controller, names):
+            names.append(str(_address(controller)))
     return names
 
 
@@ -215,7 +216,8 @@ def build(options: dict[str, Any], info: dict[str, Any], extra_ports: Iterable[i
     if version_tuple(info["version"]) >= (9, 8):
         controller = (info.get("connection") or {}).get("client")
         settings["PerSourcePenalties"] = True
-        settings["PerSourcePenaltyExemptList"] = ",".join(exempt_addresses(options["sshd_admin_networks"], controller))
+        controllers = [*options["sshd_controller_addresses"], *([controller] if controller else [])]
+        settings["PerSourcePenaltyExemptList"] = ",".join(exempt_addresses(options["sshd_admin_networks"], controllers))
     settings = _overridden(settings, options["sshd_config"])
     return {key: _lines(value) for key, value in settings.items() if value not in ("", [], None)}
 

@@ -4,9 +4,9 @@
 """Bring the kernel to what ufw's files say, in one transaction for each family.
 
 C(ufw reload) takes the old rules away before it loads the new ones: for a moment nothing is filtered. Here ufw's own
-init script builds the ruleset in a network namespace of its own, where it hurts nobody and where the kernel refuses what
-it does not take; the result goes into the real kernel with one C(iptables-restore --noflush), which is atomic. What
-belongs to others (Docker's chains, rules that an administrator added to INPUT) stays.
+init script builds the ruleset in a network namespace of its own, where it hurts nobody and where the kernel refuses
+what it does not take; the result goes into the real kernel with one C(iptables-restore --noflush), which is atomic.
+What belongs to others (Docker's chains, rules that an administrator added to INPUT) stays.
 
 The module runs this, and so does the dead-man switch, from a copy on the host when no controller is there any more.
 Hence: nothing but the standard library in here, and nothing imported from the collection.
@@ -26,8 +26,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 RECORD = "/var/lib/shipshape/ufw/loaded.json"
-FILES = ("/etc/default/ufw", "/etc/ufw/ufw.conf") + tuple(
-    f"/etc/ufw/{name}{six}.rules" for name in ("before", "user", "after") for six in ("", "6")
+FILES = (
+    "/etc/default/ufw",
+    "/etc/ufw/ufw.conf",
+    *(f"/etc/ufw/{name}{six}.rules" for name in ("before", "user", "after") for six in ("", "6")),
 )
 HOOKS = ("/etc/ufw/before.init", "/etc/ufw/after.init")
 INIT = "/usr/lib/ufw/ufw-init"
@@ -114,23 +116,14 @@ def transaction(wanted: Table, live: Table) -> str:
 
 def additions(wanted: Mapping[str, Table], live: Mapping[str, Table]) -> str:
     """What before.rules asks for in other tables (nat, mangle, raw) and is not there. Never takes anything away."""
-    lines = []
+    lines: list[str] = []
     for name, table in wanted.items():
         here = live.get(name, Table())
-        missing = [
-            (chain, rule)
-            for chain, rules in table.chains.items()
-            for rule in rules
-            if rule not in here.chains.get(chain, [])
-        ]
+        pairs = [(chain, rule) for chain, rules in table.chains.items() for rule in rules]
+        missing = [f"-A {chain} {rule}" for chain, rule in pairs if rule not in here.chains.get(chain, [])]
+        chains = [chain for chain in table.chains if chain not in here.chains and chain not in table.policies]
         if name != "filter" and missing:
-            lines += [f"*{name}"]
-            lines += [
-                f":{chain} - [0:0]"
-                for chain in table.chains
-                if chain not in here.chains and chain not in table.policies
-            ]
-            lines += [*(f"-A {chain} {rule}" for chain, rule in missing), "COMMIT"]
+            lines += [f"*{name}", *(f":{chain} - [0:0]" for chain in chains), *missing, "COMMIT"]
     return "\n".join([*lines, ""]) if lines else ""
 
 
@@ -178,10 +171,13 @@ def live_tables() -> dict[int, dict[str, Table]]:
 def built(stage: str) -> dict[int, dict[str, Table]]:
     """What ufw makes of the files under C(stage), asked of the kernel in a network namespace of its own."""
     mark = "### IPv6"
-    script = (
-        'set -e; "$1" --datadir "$2" start >&2; iptables-save; echo "$3"; ip6tables -L INPUT -n >/dev/null 2>&1 || exit 0;'
-        " ip6tables-save"
-    )
+    script = """
+        set -e
+        "$1" --datadir "$2" start >&2
+        iptables-save
+        echo "$3"
+        ! ip6tables -L INPUT -n >/dev/null 2>&1 || ip6tables-save
+    """
     out = run(["unshare", "--net", "/bin/sh", "-c", script, "sh", INIT, stage, mark])
     four, _mark, six = out.partition(f"{mark}\n")
     return {4: parse(four), 6: parse(six)}
@@ -201,7 +197,7 @@ def stage(texts: Mapping[str, str], folder: str) -> None:
         with open(path, "w", encoding="utf-8", errors="surrogateescape") as handle:
             handle.write(text)
         if name in HOOKS and os.access(name, os.X_OK):
-            os.chmod(path, 0o700)  # noqa: S103 - only root may enter the folder
+            os.chmod(path, 0o700)
 
 
 def _restore(family: int, text: str, *options: str) -> None:

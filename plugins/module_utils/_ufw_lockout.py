@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether a firewall policy would shut out the login that Ansible came in with.
 
-Decided before anything is changed, by reading the rules as the kernel would. Pure functions: no I/O, no Ansible imports.
+Decided before anything is changed, by reading the rules as the kernel would.
+Pure functions: no I/O and no Ansible imports.
 """
 
 from __future__ import annotations
@@ -85,14 +86,11 @@ def lockout(policy: Policy, connections: Sequence[Connection]) -> list[str]:
             continue
         if rule is not None and rule.action in ("allow", "limit"):
             continue
-        cause = (
-            f"the rule '{rule}' comes first"
-            if rule
-            else f"no rule allows it and the default is {policy.defaults['incoming']}"
-        )
+        default = policy.defaults["incoming"]
+        cause = f"the rule '{rule}' comes first" if rule else f"no rule allows it and the default is {default}"
         problems.append(
-            f"logins from {connection.client} to port {connection.port} of {connection.server} would be shut out, as {cause}:"
-            f" add {{rule: allow, proto: tcp, to_port: {connection.port}, from_ip: [{connection.client}]}}"
+            f"logins from {connection.client} to port {connection.port} of {connection.server} would be shut out, as"
+            f" {cause}: add {{rule: allow, proto: tcp, to_port: {connection.port}, from_ip: [{connection.client}]}}"
             f"{' before it' if rule else ''}, or the network that {connection.client} lies in"
         )
     return problems

@@ -17,7 +17,7 @@ from ._ufw_rules import Rule, RuleError, desired, parse_rules
 
 DIRECTIONS = {"incoming": "INPUT", "outgoing": "OUTPUT", "routed": "FORWARD"}
 TARGETS = {"allow": "ACCEPT", "deny": "DROP", "reject": "REJECT"}
-PURGES = ("own", "all", "none")
+DEBIAN = {"incoming": "deny", "outgoing": "allow", "routed": "deny"}
 
 DEFAULTS = "/etc/default/ufw"
 CONF = "/etc/ufw/ufw.conf"
@@ -31,9 +31,7 @@ class Policy:
 
     enabled: bool = False
     logging: str = "low"
-    defaults: dict[str, str] = field(
-        default_factory=lambda: {"incoming": "deny", "outgoing": "allow", "routed": "deny"}
-    )
+    defaults: dict[str, str] = field(default_factory=lambda: dict(DEBIAN))
     rules: tuple[Rule, ...] = ()
     published: bool = False
 
@@ -72,7 +70,7 @@ def read_policy(files: Mapping[str, str], published: bool) -> Policy:
     """What ufw's files say; a host without them has nothing yet."""
     words = {target: word for word, target in TARGETS.items()}
     defaults = {
-        direction: words.get(setting(files.get(DEFAULTS, ""), f"DEFAULT_{chain}_POLICY").upper(), "allow")
+        direction: words.get(setting(files.get(DEFAULTS, ""), f"DEFAULT_{chain}_POLICY").upper(), DEBIAN[direction])
         for direction, chain in DIRECTIONS.items()
     }
     conf = files.get(CONF, "")
@@ -99,6 +97,12 @@ def parse_applications(sections: Mapping[str, Mapping[str, str]]) -> dict[str, l
 # --- planning ---------------------------------------------------------------------------------------------------------
 
 
+def _name(number: int, entry: Mapping[str, Any]) -> str:
+    """By its content too, as a role puts rules of its own in front of those that the user counts."""
+    shown = {key: value for key, value in entry.items() if value not in (None, [], False, "", "both", "in")}
+    return f"rules[{number}] {{{', '.join(f'{key}: {value}' for key, value in shown.items())}}}"
+
+
 def expand(entries: Sequence[Mapping[str, Any]], apps: Mapping[str, list[tuple[str, str]]]) -> list[Rule]:
     """The rules of all entries in their order; every problem at once."""
     found: dict[Rule, tuple[int, Rule]] = {}
@@ -107,14 +111,14 @@ def expand(entries: Sequence[Mapping[str, Any]], apps: Mapping[str, list[tuple[s
         try:
             rules = desired(entry, apps)
         except RuleError as exc:
-            problems.append(f"rules[{number}]: {exc}")
+            problems.append(f"{_name(number, entry)}: {exc}")
             continue
         for rule in rules:
             first, other = found.setdefault(rule.key, (number, rule))
             if (other.action, other.log) != (rule.action, rule.log):
                 problems.append(
-                    f"rules[{number}] ({rule}) contradicts rules[{first}] ({other}): ufw keeps one of them only, so"
-                    " leave the other out"
+                    f"{_name(number, entry)} contradicts {_name(first, entries[first])}: ufw keeps one rule only for"
+                    f" the same packets ({other.key}), so leave the other out"
                 )
     if problems:
         raise RuleError("; ".join(dict.fromkeys(problems)))

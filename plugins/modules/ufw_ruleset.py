@@ -71,7 +71,7 @@ options:
       from_ip: {description: Addresses or networks (CIDR); one rule each. Anywhere if empty., type: list, elements: str}
       from_port: {description: Source port., type: str}
       to_ip: {description: Addresses or networks (CIDR) that were called; one rule each., type: list, elements: str}
-      to_port: {description: "Port, list C(80,443) or range C(6000:6007)."  , type: str}
+      to_port: {description: "Port, list C(80,443) or range C(6000:6007).", type: str}
       name: {description: Application profile of C(/etc/ufw/applications.d) instead of a port., type: str}
       interface: {description: Network interface that the packet comes in on (or goes out on)., type: str}
       interface_in: {description: The one that a forwarded packet comes in on., type: str}
@@ -81,7 +81,7 @@ options:
       comment: {description: What it is for., type: str}
   purge:
     description:
-      - Which rules go that O(rules) does not have. V(own) are those with our mark, V(all) everybody's, V(none) keeps all.
+      - Which rules go that O(rules) does not have. V(own) are those with our mark, V(all) are everybody's.
       - Rules of others that stay are in RV(foreign_rules).
     type: str
     choices: [own, all, none]
@@ -97,12 +97,15 @@ options:
     elements: str
     default: [docker0, br-+]
   ssh_ports:
-    description:
-      - Further ports on which logins from the address of this connection must stay allowed, beside the one that it came
-        in on.
+    description: Further ports on which logins from the address of this connection must stay allowed.
     type: list
     elements: int
     default: []
+  keep_connection:
+    description: >-
+      Whether the port that this connection came in on must stay allowed. V(false) if sshd is about to leave it.
+    type: bool
+    default: true
   controllers:
     description: Further addresses from which logins must stay allowed.
     type: list
@@ -110,8 +113,8 @@ options:
     default: []
   rollback:
     description:
-      - Seconds after which the host itself puts the old firewall back, unless O(state=confirmed) comes first, even if it
-        was rebooted or the controller is gone. Without it a change stands at once.
+      - Seconds (10 to 3600) after which the host itself puts the old firewall back, unless O(state=confirmed) comes
+        first, even if it was rebooted or the controller is gone. Without it a change stands at once.
     type: int
 notes:
   - IPv6 is always filtered (C(IPV6=yes)); use O(rules[].family) for rules of one family.
@@ -209,13 +212,14 @@ RULE_SPEC: dict[str, Any] = {
 }
 ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["enabled", "disabled", "confirmed"]},
-    "default": {"type": "dict", "options": {name: POLICIES for name in ("incoming", "outgoing", "routed")}},
+    "default": {"type": "dict", "options": dict.fromkeys(("incoming", "outgoing", "routed"), POLICIES)},
     "logging": {"type": "str", "choices": ["off", "low", "medium", "high", "full"]},
     "rules": {"type": "list", "elements": "dict", "options": RULE_SPEC},
     "purge": {"type": "str", "choices": ["own", "all", "none"], "default": "own"},
     "published": {"type": "bool"},
     "docker_interfaces": {"type": "list", "elements": "str", "default": ["docker0", "br-+"]},
     "ssh_ports": {"type": "list", "elements": "int", "default": []},
+    "keep_connection": {"type": "bool", "default": True},
     "controllers": {"type": "list", "elements": "str", "default": []},
     "rollback": {"type": "int"},
 }
@@ -231,7 +235,7 @@ def logins(params: dict[str, Any]) -> list[Connection]:
     here = connection(os.getpid())
     if here is None:
         return []
-    ports = dict.fromkeys([here["server_port"], *params["ssh_ports"]])
+    ports = dict.fromkeys([*([here["server_port"]] if params["keep_connection"] else []), *params["ssh_ports"]])
     clients = dict.fromkeys([here["client"], *params["controllers"]])
     return [
         Connection(client, here["server"], port, host.interface_to(client))

@@ -118,26 +118,29 @@ def test_penalties_are_written_where_openssh_has_them_and_spare_the_controller()
     assert "PerSourcePenalties" not in build(options(), info_of("debian12"))
     wanted = build(options(sshd_admin_networks=["192.0.2.0/24"]), info_of("debian13"))
     assert wanted["PerSourcePenaltyExemptList"] == ["192.0.2.0/24,10.89.1.1"]
+    wanted = build(options(sshd_controller_addresses=["198.51.100.9"]), info_of("debian13"))
+    assert wanted["PerSourcePenaltyExemptList"] == ["198.51.100.9,10.89.1.1"]
 
 
 @pytest.mark.parametrize(
-    ("networks", "controller", "names"),
+    ("networks", "controllers", "names"),
     [
-        ([], None, []),
-        ([], "192.0.2.7", ["192.0.2.7"]),
-        (["192.0.2.0/24"], "192.0.2.7", ["192.0.2.0/24"]),
-        (["192.0.2.0/24"], "::ffff:192.0.2.7", ["192.0.2.0/24"]),
-        (["2001:db8::/32"], "2001:db8::7", ["2001:db8::/32"]),
-        (["192.0.2.0/24", "192.0.2.0/24"], "198.51.100.1", ["192.0.2.0/24", "198.51.100.1"]),
+        ([], [], []),
+        ([], ["192.0.2.7"], ["192.0.2.7"]),
+        ([], ["192.0.2.7", "192.0.2.7", "192.0.2.8"], ["192.0.2.7", "192.0.2.8"]),
+        (["192.0.2.0/24"], ["192.0.2.7"], ["192.0.2.0/24"]),
+        (["192.0.2.0/24"], ["::ffff:192.0.2.7"], ["192.0.2.0/24"]),
+        (["2001:db8::/32"], ["2001:db8::7"], ["2001:db8::/32"]),
+        (["192.0.2.0/24", "192.0.2.0/24"], ["198.51.100.1"], ["192.0.2.0/24", "198.51.100.1"]),
     ],
 )
-def test_exempt_addresses(networks, controller, names):
-    assert exempt_addresses(networks, controller) == names
+def test_exempt_addresses(networks, controllers, names):
+    assert exempt_addresses(networks, controllers) == names
 
 
 @given(st.ip_addresses())
 def test_an_exempt_list_always_covers_the_controller(address):
-    assert covered(str(address), exempt_addresses(["10.0.0.0/8", "2001:db8::/32"], str(address)))
+    assert covered(str(address), exempt_addresses(["10.0.0.0/8", "2001:db8::/32"], [str(address)]))
 
 
 def test_keys_of_users_do_not_depend_on_the_host_keys(info):

@@ -1,0 +1,113 @@
+# Copyright (c) the shipshape.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From who may reach what, said in groups, to the rules of one host.
+
+Pure functions: no I/O and no Ansible imports.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ._ufw_plan import expand
+from ._ufw_rules import RuleError
+
+ANYWHERE = "any"
+KEYS = {"to", "from", "ports", "proto", "comment"}
+
+
+class FlowError(ValueError):
+    """What the user is told."""
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _check(number: int, flow: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> None:
+    """A group that the inventory does not have is an empty one; a mistaken key or name is not."""
+    where = f"stack_flows[{number}]"
+    unknown, missing = sorted(set(flow) - KEYS), sorted({"to", "ports"} - set(flow))
+    if unknown or missing:
+        raise FlowError(
+            f"{where}: {', '.join(unknown) or ', '.join(missing)} is {'not known' if unknown else 'missing'}"
+        )
+    for name in flow.get("from", [ANYWHERE]):
+        if name != ANYWHERE and not _is_network(str(name)) and not str(name).isidentifier():
+            raise FlowError(f"{where}: from {name!r} is neither a group, nor a network (CIDR), nor {ANYWHERE}")
+
+
+def _sources(
+    flow: Mapping[str, Any], groups: Mapping[str, Sequence[str]], addresses: Mapping[str, Sequence[str]], host: str
+) -> list[str]:
+    """Addresses that may call; this host itself calls over the loopback interface, which is always open."""
+    found: dict[str, None] = {}
+    for name in map(str, flow.get("from", [ANYWHERE])):
+        if name == ANYWHERE or _is_network(name):
+            found[name] = None
+            continue
+        for other in groups.get(name, []):
+            given = [str(address) for address in addresses.get(other, [])]
+            bad = [address for address in given if not _is_network(address)]
+            if other != host and (bad or not given):
+                raise FlowError(
+                    f"the address that {other} calls {host} from is not known ({', '.join(bad) or 'none given'} is"
+                    f" not an address): set stack_addresses for {other}"
+                )
+            if other != host:
+                found.update(dict.fromkeys(given))
+    return [ANYWHERE] if ANYWHERE in found else list(found)
+
+
+def rules(
+    flows: Iterable[Mapping[str, Any]],
+    group_names: Iterable[str],
+    groups: Mapping[str, Sequence[str]],
+    addresses: Mapping[str, Sequence[str]],
+    host: str,
+) -> list[dict[str, Any]]:
+    """The entries of C(ufw_rules) for one host; nothing for a flow that nobody uses."""
+    mine, found = {*group_names, "all"}, []
+    for number, flow in enumerate(flows):
+        _check(number, flow, groups)
+        ports = ",".join(str(port) for port in flow["ports"])
+        if flow["to"] not in mine or not ports:
+            continue
+        sources = _sources(flow, groups, addresses, host)
+        if sources:
+            found.append(
+                {
+                    "rule": "allow",
+                    "proto": flow.get("proto", "tcp"),
+                    "to_port": ports,
+                    "from_ip": [] if sources == [ANYWHERE] else sources,
+                    "comment": flow.get("comment", flow["to"]),
+                }
+            )
+    return found
+
+
+class _AnyProfile(dict):
+    """Profiles are files of the host: here each one counts as known."""
+
+    def __contains__(self, _name: object) -> bool:
+        return True
+
+    def __missing__(self, _name: str) -> list[tuple[str, str]]:
+        return [("any", "any")]
+
+
+def problems(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is wrong with entries of C(ufw_rules), as far as it can be said without the host."""
+    try:
+        expand(entries, _AnyProfile())
+    except RuleError as exc:
+        return [f"ufw_rules: {exc}"]
+    return []
