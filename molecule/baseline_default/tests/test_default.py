@@ -91,6 +91,78 @@ def test_no_core_dumps(host):
     assert host.check_output("systemd-run --quiet --pipe --wait sh -c 'ulimit -Hc'") == "0"
 
 
+@pytest.fixture
+def people(host):
+    """Two accounts with a password: an administrator, and somebody who is none."""
+    for name, groups in [("guest", ""), ("boss", "--groups sudo")]:
+        host.check_output(f"id {name} || useradd --create-home --shell /bin/bash {groups} {name}")
+        host.check_output(f"echo '{name}:Correct-Horse-42-Battery' | chpasswd")
+        host.check_output(f"faillock --user {name} --reset")
+
+
+def becomes(host, name, password="Correct-Horse-42-Battery"):
+    return host.run(f"echo '{password}' | runuser -u nobody -- su {name} -c true").rc == 0
+
+
+def test_wrong_passwords_lock_an_account_but_no_administrator(host, people):
+    assert becomes(host, "guest")
+    assert becomes(host, "boss")
+    for _attempt in range(3):
+        assert not becomes(host, "guest", "wrong")
+        assert not becomes(host, "boss", "wrong")
+    assert not becomes(host, "guest")
+    assert becomes(host, "boss")
+    # Root, sudo without a password and keys ask nobody for one.
+    assert host.run("su guest -c true").rc == 0
+    host.check_output("faillock --user guest --reset")
+    assert becomes(host, "guest")
+
+
+def test_weak_passwords_are_not_taken(host, people):
+    def choose(password):
+        words = f"Correct-Horse-42-Battery\\n{password}\\n{password}\\n"
+        return host.run(f"printf '{words}' | runuser -u guest -- passwd")
+
+    for weak in ["Sh0rt-One", "onlylowercaseletters"]:
+        refused = choose(weak)
+        assert refused.rc != 0
+        assert "BAD PASSWORD" in refused.stdout + refused.stderr
+    assert choose("Different-Zebra-77-Staple").rc == 0
+    assert becomes(host, "guest", "Different-Zebra-77-Staple")
+
+
+def test_new_homes_and_hashes(host, people):
+    assert host.file("/home/guest").mode == 0o700
+    assert host.check_output("getent shadow guest").startswith("guest:$y$")
+
+
+def test_idle_shells_end_and_scripts_do_not(host):
+    assert host.check_output("su - admin -c 'bash -lic \"echo $TMOUT\"' 2>/dev/null") == ""
+    assert host.run("su - admin -c 'bash -lic \"echo \\$TMOUT\"'").stdout.strip().endswith("3600")
+    assert host.check_output("su - admin -c 'echo $TMOUT'") == ""
+
+
+def test_unused_modules_are_not_loaded(host):
+    settings = host.check_output("modprobe --showconfig")
+    for module in ["sctp", "dccp", "usb_storage", "firewire_core"]:
+        assert f"install {module} /bin/false" in settings
+    for module in ["overlay", "vfat", "squashfs", "br_netfilter"]:
+        assert f"install {module} " not in settings
+
+
+def test_a_changed_program_is_found_and_reported(host):
+    assert host.file("/etc/systemd/system/timers.target.wants/shipshape-debsums.timer").exists
+    assert host.service("shipshape-debsums.timer").is_running
+    host.check_output("systemctl start shipshape-debsums.service")
+    host.check_output("cp -a /usr/bin/less /root/less && echo >> /usr/bin/less")
+    try:
+        assert host.run("systemctl start shipshape-debsums.service").rc != 0
+        assert "/usr/bin/less" in host.check_output("journalctl --unit=shipshape-debsums.service --no-pager")
+        assert host.run("shipshape health").rc != 0
+    finally:
+        host.check_output("mv /root/less /usr/bin/less && systemctl start shipshape-debsums.service")
+
+
 def test_clock_zone_and_language(host):
     assert host.service("systemd-timesyncd").is_enabled
     assert host.file("/etc/localtime").linked_to == "/usr/share/zoneinfo/Etc/UTC"

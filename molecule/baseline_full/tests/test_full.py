@@ -98,6 +98,22 @@ def test_sudo_keeps_a_log(host, login):
     assert "alice" in host.file("/var/log/sudo.log").content_string
 
 
+def test_passwords(host):
+    quality = host.file("/etc/security/pwquality.conf").content_string
+    assert "\nminlen = 8\nminclass = 2\n#" in quality
+    auth = host.file("/etc/pam.d/common-auth").content_string
+    assert "deny=2 fail_interval=60 unlock_time=60" in auth
+    assert "pam_pwhistory" not in host.file("/etc/pam.d/common-password").content_string
+
+
+def test_session_modules_and_package_check(host):
+    assert not host.file("/etc/profile.d/shipshape-session.sh").exists
+    settings = host.check_output("modprobe --showconfig")
+    assert "install sctp /bin/false" in settings
+    assert "usb_storage" not in settings
+    assert not host.file("/etc/systemd/system/shipshape-debsums.timer").exists
+
+
 def test_health_command(host):
     report = json.loads(host.check_output("shipshape health --format json"))
     assert {each["name"]: each["status"] for each in report["checks"]} == {"disk": "healthy", "ssh": "healthy"}

@@ -26,6 +26,13 @@ def test_files_are_gone(host, removed):
         assert "SystemMaxUse=200M" not in settings
 
 
+def test_passwords_are_as_before(host, removed):
+    with host.sudo():
+        assert host.run("grep -rl 'faillock\\|pwhistory' /etc/pam.d/common-*").stdout == ""
+        assert host.run("grep -l shipshape /etc/login.defs /etc/security/pwquality.conf").stdout == ""
+        assert "pam_unix.so" in host.file("/etc/pam.d/common-auth").content_string
+
+
 def test_people_and_packages_stay(host, removed, login):
     assert host.user("alice").exists
     assert host.package("unattended-upgrades").is_installed

@@ -1,0 +1,38 @@
+"""What the graders share: hosts over ssh, and root on them."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+
+
+class GradeError(Exception):
+    """A host could not be graded, which is no grade at all."""
+
+
+def host_arguments(description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "hosts", nargs="+", metavar="[USER@]HOST", help="as ssh takes it; sudo has to ask for no password"
+    )
+    parser.add_argument("-F", dest="config", metavar="FILE", help="another configuration file for ssh")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    return parser
+
+
+def as_root(host: str, script: str, *words: str, config: str | None = None) -> str:
+    """Run a shell script as root on a host, and return what it printed."""
+    options = ["-F", config] if config else []
+    remote = shlex.join(["sudo", "-n", "sh", "-eus", "--", *words])
+    argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", *options, host, remote]
+    done = subprocess.run(argv, input=script, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise GradeError(f"{host}: {(done.stderr or done.stdout).strip()[-2000:]}")
+    return done.stdout
+
+
+def fail(error: Exception) -> int:
+    print(error, file=sys.stderr)
+    return 2
