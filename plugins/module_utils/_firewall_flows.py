@@ -12,7 +12,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ._ufw_plan import expand
+from ._ufw_plan import AnyProfile, expand
 from ._ufw_rules import RuleError
 
 ANYWHERE = "any"
@@ -94,20 +94,10 @@ def rules(
     return found
 
 
-class _AnyProfile(dict):
-    """Profiles are files of the host: here each one counts as known."""
-
-    def __contains__(self, _name: object) -> bool:
-        return True
-
-    def __missing__(self, _name: str) -> list[tuple[str, str]]:
-        return [("any", "any")]
-
-
 def problems(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """What is wrong with entries of C(ufw_rules), as far as it can be said without the host."""
     try:
-        expand(entries, _AnyProfile())
+        expand(entries, AnyProfile())
     except RuleError as exc:
         return [f"ufw_rules: {exc}"]
     return []

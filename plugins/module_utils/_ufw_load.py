@@ -38,6 +38,13 @@ OWN = re.compile(r"^(ufw6?-|shipshape-)")
 BUILTIN = ("INPUT", "FORWARD", "OUTPUT")
 # Chains of others in which a jump of ours stands: Docker's comes before Docker's own rules.
 JUMPED = (*BUILTIN, "DOCKER-USER")
+# Connections from before the first load, this run's own among them, are unknown to connection tracking: the host's side
+# of them would count as new, and be dropped where outgoing is denied. What is not the first packet of a connection passes
+# until the change is confirmed; by then they are known.
+ADOPT = (
+    "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW"
+    " -m comment --comment shipshape-adopt -j ACCEPT"
+)
 SECONDS = 60
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -96,6 +103,8 @@ def digest(value: object) -> str:
 def transaction(wanted: Table, live: Table) -> str:
     """What iptables-restore --noflush has to do so that C(own) of the live table becomes that of the wanted one."""
     lines = ["*filter"]
+    if not own(live) and wanted.policies.get("OUTPUT") != "ACCEPT":
+        lines.append(f"-I OUTPUT {ADOPT}")
     lines += [f":{name} {policy} [0:0]" for name, policy in wanted.policies.items()]
     ours = [name for name in wanted.chains if OWN.match(name)]
     stale = [name for name in live.chains if OWN.match(name) and name not in ours]
@@ -235,12 +244,21 @@ def _hook(name: str) -> None:
         run([name, "start"])
 
 
+def release() -> None:
+    """Connections from before the first load are known by now: no further exception for them."""
+    for family, tables in live_tables().items():
+        count = tables.get("filter", Table()).chains.get("OUTPUT", []).count(ADOPT)
+        if count:
+            _restore(family, "\n".join(["*filter", *[f"-D OUTPUT {ADOPT}"] * count, "COMMIT", ""]))
+
+
 def unload() -> bool:
     """Let everything pass, as C(ufw disable) does; published ports too."""
     tables = live_tables()
     if not any(own(each.get("filter", Table())) for each in tables.values()):
         return False
     run([INIT, "force-stop"])
+    release()
     for family, each in live_tables().items():
         chains = each.get("filter", Table()).chains
         text = "".join(f":{name} - [0:0]\n" for name in chains if name.startswith("shipshape-"))

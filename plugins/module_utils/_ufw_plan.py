@@ -94,6 +94,16 @@ def parse_applications(sections: Mapping[str, Mapping[str, str]]) -> dict[str, l
     return found
 
 
+class AnyProfile(dict[str, list[tuple[str, str]]]):
+    """For where the host cannot be asked yet: each profile counts as known."""
+
+    def __contains__(self, _name: object) -> bool:
+        return True
+
+    def __missing__(self, _name: str) -> list[tuple[str, str]]:
+        return [("any", "any")]
+
+
 # --- planning ---------------------------------------------------------------------------------------------------------
 
 

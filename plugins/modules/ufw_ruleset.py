@@ -183,7 +183,13 @@ from ansible_collections.shipshape.stack.plugins.module_utils._config_entries im
 from ansible_collections.shipshape.stack.plugins.module_utils._config_restore import ConfigError
 from ansible_collections.shipshape.stack.plugins.module_utils._sshd_host import connection
 from ansible_collections.shipshape.stack.plugins.module_utils._ufw_lockout import Connection, lockout
-from ansible_collections.shipshape.stack.plugins.module_utils._ufw_plan import AFTER, Policy, plan, read_policy
+from ansible_collections.shipshape.stack.plugins.module_utils._ufw_plan import (
+    AFTER,
+    AnyProfile,
+    Policy,
+    plan,
+    read_policy,
+)
 from ansible_collections.shipshape.stack.plugins.module_utils._ufw_published import BEGIN
 from ansible_collections.shipshape.stack.plugins.module_utils._ufw_rules import RuleError
 
@@ -260,6 +266,7 @@ def request(texts: dict[str, str], rollback: int | None, command: list[str]) -> 
 
 
 def confirm(tools: Tools) -> dict[str, Any]:
+    kernel.release()
     result = converge(parse({"name": TRANSACTION, "state": "confirmed"}, {}, root, root), tools)
     return {"changed": result["changed"], "rollback_armed": False}
 
@@ -310,7 +317,7 @@ def reconcile(module: AnsibleModule) -> dict[str, Any]:
         raise RuleError("ufw is not installed: install the package ufw first")
     files = host.read_files()
     current = read_policy(files, any(BEGIN in files[name] for name in AFTER.values()))
-    wanted = plan(current, params, host.applications())
+    wanted = plan(current, params, host.applications() if present else AnyProfile())
     problems = lockout(wanted, logins(params))
     if problems:
         raise RuleError("; ".join(problems))
