@@ -39,8 +39,8 @@ BUILTIN = ("INPUT", "FORWARD", "OUTPUT")
 # Chains of others in which a jump of ours stands: Docker's comes before Docker's own rules.
 JUMPED = (*BUILTIN, "DOCKER-USER")
 # Connections from before the first load, this run's own among them, are unknown to connection tracking: the host's side
-# of them would count as new, and be dropped where outgoing is denied. What is not the first packet of a connection passes
-# until the change is confirmed; by then they are known.
+# of them would count as new, and be dropped where outgoing is denied. Whatever is not the first packet of a connection
+# passes until the change is confirmed; by then they are known.
 ADOPT = (
     "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW"
     " -m comment --comment shipshape-adopt -j ACCEPT"
@@ -103,8 +103,6 @@ def digest(value: object) -> str:
 def transaction(wanted: Table, live: Table) -> str:
     """What iptables-restore --noflush has to do so that C(own) of the live table becomes that of the wanted one."""
     lines = ["*filter"]
-    if not own(live) and wanted.policies.get("OUTPUT") != "ACCEPT":
-        lines.append(f"-I OUTPUT {ADOPT}")
     lines += [f":{name} {policy} [0:0]" for name, policy in wanted.policies.items()]
     ours = [name for name in wanted.chains if OWN.match(name)]
     stale = [name for name in live.chains if OWN.match(name) and name not in ours]
@@ -121,6 +119,13 @@ def transaction(wanted: Table, live: Table) -> str:
             lines += [f"{'-I' if name == 'DOCKER-USER' else '-A'} {name} {rule}" for rule in jumps]
         lines += [f"-A {name} {rule}" for rule in there if not _own_jump(rule) and rule not in here]
     return "\n".join([*lines, "COMMIT", ""])
+
+
+def first_load(text: str, wanted: Table, live: Table) -> str:
+    """The same transaction; on a host that filtered nothing before, without breaking its connections."""
+    if own(live) or wanted.policies.get("OUTPUT") == "ACCEPT":
+        return text
+    return text.replace("*filter\n", f"*filter\n-I OUTPUT {ADOPT}\n", 1)
 
 
 def additions(wanted: Mapping[str, Table], live: Mapping[str, Table]) -> str:
@@ -216,7 +221,8 @@ def _restore(family: int, text: str, *options: str) -> None:
 def _swap(wanted: Mapping[int, Mapping[str, Table]], live: Mapping[int, Mapping[str, Table]]) -> None:
     """Both families or none."""
     families = [family for family in TOOLS if wanted[family]]
-    texts = {f: transaction(wanted[f]["filter"], live[f].get("filter", Table())) for f in families}
+    pairs = {family: (wanted[family]["filter"], live[family].get("filter", Table())) for family in families}
+    texts = {family: first_load(transaction(*pair), *pair) for family, pair in pairs.items()}
     for family in families:
         _restore(family, texts[family], "--test")
     done: list[int] = []
