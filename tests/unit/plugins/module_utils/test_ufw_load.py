@@ -9,6 +9,7 @@ import re
 import pytest
 from ansible_collections.shipshape.stack.plugins.module_utils import _ufw_load as load
 from ansible_collections.shipshape.stack.plugins.module_utils._ufw_load import (
+    ADOPT,
     BUILTIN,
     FILES,
     HOOKS,
@@ -17,6 +18,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils._ufw_load import (
     Table,
     additions,
     digest,
+    first_load,
     own,
     parse,
     stage,
@@ -237,6 +239,24 @@ def test_the_way_back_is_a_transaction_too(wanted, live):
 def test_transaction_on_a_kernel_without_tables():
     wanted = parse(RECORDED)["filter"]
     after = restore(transaction(wanted, Table()), {})["filter"]
+    assert own(after) == own(wanted)
+
+
+@pytest.mark.parametrize(
+    ("policy", "live", "adopts"),
+    [
+        pytest.param("DROP", Table(), True, id="first-load"),
+        pytest.param("DROP", Table(chains={"INPUT": ["-j DROP"]}), True, id="only-others-filtered"),
+        pytest.param("DROP", Table(chains={"ufw-a": ["-j DROP"]}), False, id="filtered-before"),
+        pytest.param("ACCEPT", Table(), False, id="outgoing-allowed"),
+    ],
+)
+def test_the_first_load_keeps_connections(policy, live, adopts):
+    wanted = Table(
+        {"INPUT": "DROP", "FORWARD": "DROP", "OUTPUT": policy}, {"OUTPUT": ["-j ufw-a"], "ufw-a": ["-j DROP"]}
+    )
+    after = restore(first_load(transaction(wanted, live), wanted, live), {"filter": live})["filter"]
+    assert after.chains["OUTPUT"] == [*([ADOPT] if adopts else []), "-j ufw-a"]
     assert own(after) == own(wanted)
 
 

@@ -156,8 +156,8 @@ def inside(address, network):
     return ipaddress.ip_address(address) in ipaddress.ip_network(network)
 
 
-def through_chain(text, packet):
-    """The verdict of the chain's lines, read as iptables does; the counters of limit are at zero."""
+def through_chain(text, packet, often=False):
+    """The verdict of the chain's lines, read as iptables does. Often: one packet more than limit lets through."""
     tests = {
         "-i": lambda value: wild(packet.interface, value),
         "-o": lambda value: wild("docker0", value),
@@ -169,16 +169,21 @@ def through_chain(text, packet):
         "--ctorigdst": lambda value: inside("198.51.100.1", value),
         "--ctorigdstport": lambda value: any(packet.port in each for each in ranges(value)),
         "--ctstate": lambda value: value == "NEW" or (value == "DNAT" and packet.published),
-        "--hitcount": lambda _value: False,
+        "--hitcount": lambda _value: often,
     }
     for line in text.splitlines():
         words = line.split()
-        if words[:2] == ["-A", CHAIN] and all(tests[a](b) for a, b in itertools.pairwise(words) if a in tests):
-            return words[words.index("-j") + 1]
+        verdict = words[words.index("-j") + 1] if "-j" in words else ""
+        if (
+            verdict
+            and words[:2] == ["-A", CHAIN]
+            and all(tests[a](b) for a, b in itertools.pairwise(words) if a in tests)
+        ):
+            return verdict
     return "RETURN"
 
 
-def by_the_rules(rules, packet):
+def by_the_rules(rules, packet, often):
     """What ufw would do, were the container a service of the host; a route rule is about the container itself."""
     for rule in rules:
         target, port = (packet.container, packet.inside) if rule.forward else ("198.51.100.1", packet.port)
@@ -192,7 +197,8 @@ def by_the_rules(rules, packet):
             and (not rule.interface_in or wild(packet.interface, rule.interface_in))
             and (not rule.interface_out or wild("docker0", rule.interface_out))
         ):
-            return {"allow": "RETURN", "limit": "RETURN", "deny": "DROP", "reject": "REJECT"}[rule.action]
+            limit = "DROP" if often else "RETURN"
+            return {"allow": "RETURN", "limit": limit, "deny": "DROP", "reject": "REJECT"}[rule.action]
     return "DROP"
 
 
@@ -228,11 +234,12 @@ def rules(draw):
         published=st.sampled_from([True, True, False]),
     ),
     st.sampled_from(["off", "low"]),
+    st.booleans(),
 )
-def test_a_rule_means_the_same_for_a_container(given_rules, packet, logging):
+def test_a_rule_means_the_same_for_a_container(given_rules, packet, logging, often):
     text = block(given_rules, ["docker0", "br-+"], logging)
     text = "\n".join(line for line in text.splitlines() if " -j LOG " not in line)
-    assert through_chain(text, packet) == by_the_rules(given_rules, packet)
+    assert through_chain(text, packet, often) == by_the_rules(given_rules, packet, often)
 
 
 def test_containers_themselves_pass():
