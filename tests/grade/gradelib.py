@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 
-
 # Another grader, or the host's own daily updates, may hold apt's locks, and apt does not wait for all of them.
 APT = """
 patiently() {
