@@ -48,14 +48,18 @@ def read_files() -> dict[str, str]:
 
 def applications(folder: str = APPLICATIONS) -> dict[str, list[tuple[str, str]]]:
     """The profiles that C(ufw app list) shows."""
-    parser = configparser.RawConfigParser(strict=False)
+    found: dict[str, list[tuple[str, str]]] = {}
     for name in sorted(glob.glob(os.path.join(folder, "*"))):
-        if os.path.isfile(name) and not name.endswith((".dpkg-new", ".dpkg-old", ".dpkg-dist", ".rpmnew", "~")):
+        if os.path.isfile(name) and not name.endswith(
+            (".dpkg-new", ".dpkg-old", ".dpkg-dist", ".rpmnew", ".rpmsave", "~")
+        ):
+            parser = configparser.RawConfigParser(strict=False)
             try:
                 parser.read(name, encoding="utf-8")
             except (configparser.Error, UnicodeDecodeError):
                 continue  # ufw skips it too
-    return parse_applications({name: parser[name] for name in parser.sections()})
+            found.update(parse_applications({section: parser[section] for section in parser.sections()}))
+    return found
 
 
 def interface_to(client: str) -> str:

@@ -77,13 +77,13 @@ def parse(text: str) -> dict[str, Table]:
             if policy != "-":
                 table.policies[name] = policy
         elif line.startswith("-A "):
-            _flag, name, rule = line.split(" ", 2)
-            table.chains.setdefault(name, []).append(rule)
+            _flag, name, rule = f"{line} ".split(" ", 2)
+            table.chains.setdefault(name, []).append(rule.rstrip())
     return tables
 
 
 def _own_jump(rule: str) -> bool:
-    found = re.search(r"-j (\S+)", rule)
+    found = re.search(r"(?:^| )-[jg] (\S+)", re.sub(r'"[^"]*"', "", rule))
     return bool(found and OWN.match(found[1]))
 
 
@@ -102,23 +102,33 @@ def digest(value: object) -> str:
 
 def transaction(wanted: Table, live: Table) -> str:
     """What iptables-restore --noflush has to do so that C(own) of the live table becomes that of the wanted one."""
-    lines = ["*filter"]
-    lines += [f":{name} {policy} [0:0]" for name, policy in wanted.policies.items()]
+    # A kernel that was never asked to filter has no policies to show, and lets everything pass.
+    policies = {**dict.fromkeys(live.policies, "ACCEPT"), **wanted.policies}
     ours = [name for name in wanted.chains if OWN.match(name)]
     stale = [name for name in live.chains if OWN.match(name) and name not in ours]
-    lines += [f":{name} - [0:0]" for name in ours + stale]
+    # An administrator's own, from before.rules: ufw declares them anew with each load, too.
+    others = [name for name, rules in wanted.chains.items() if not OWN.match(name) and name not in JUMPED]
+    others = [name for name in others if live.chains.get(name) != wanted.chains[name]]
     if "DOCKER-USER" in wanted.chains and "DOCKER-USER" not in live.chains:
-        lines.append(":DOCKER-USER - [0:0]")
-    lines += [f"-A {name} {rule}" for name in ours for rule in wanted.chains[name]]
+        stale.append("DOCKER-USER")
+    lines = ["*filter", *(f":{name} {policy} [0:0]" for name, policy in policies.items())]
+    lines += [f":{name} - [0:0]" for name in ours + stale + others]
+    lines += [f"-A {name} {rule}".rstrip() for name in ours + others for rule in wanted.chains[name]]
     for name in JUMPED:
-        here, there = live.chains.get(name, []), wanted.chains.get(name, [])
-        jumps = [rule for rule in there if _own_jump(rule)]
-        if [rule for rule in here if _own_jump(rule)] != jumps:
-            lines += [f"-D {name} {rule}" for rule in here if _own_jump(rule)]
-            # In front of what others put there; in the built-in chains ufw's place is the end.
-            lines += [f"{'-I' if name == 'DOCKER-USER' else '-A'} {name} {rule}" for rule in jumps]
-        lines += [f"-A {name} {rule}" for rule in there if not _own_jump(rule) and rule not in here]
+        lines += _jumps(name, wanted.chains.get(name, []), live.chains.get(name, []))
     return "\n".join([*lines, "COMMIT", ""])
+
+
+def _jumps(name: str, there: Sequence[str], here: Sequence[str]) -> list[str]:
+    """Our part of a chain of others: in front of Docker's, and at the end of the built-in ones, as ufw does it."""
+    lines, wanted = [], [rule for rule in there if _own_jump(rule)]
+    if [rule for rule in here if _own_jump(rule)] != wanted:
+        lines += [f"-D {name} {rule}" for rule in here if _own_jump(rule)]
+        if name == "DOCKER-USER":
+            lines += [f"-I {name} {rule}" for rule in reversed(wanted)]
+        else:
+            lines += [f"-A {name} {rule}" for rule in wanted]
+    return lines + [f"-A {name} {rule}".rstrip() for rule in there if not _own_jump(rule) and rule not in here]
 
 
 def first_load(text: str, wanted: Table, live: Table) -> str:

@@ -86,11 +86,18 @@ def lockout(policy: Policy, connections: Sequence[Connection]) -> list[str]:
             continue
         if rule is not None and rule.action in ("allow", "limit"):
             continue
-        default = policy.defaults["incoming"]
-        cause = f"the rule '{rule}' comes first" if rule else f"no rule allows it and the default is {default}"
+        entry = f'{{rule: allow, proto: tcp, to_port: {connection.port}, from_ip: ["{connection.client}"]}}'
+        if rule is None:
+            problem = f"no rule allows it and the default is {policy.defaults['incoming']}: add {entry}"
+        elif rule.own:
+            problem = f"the rule '{rule}' comes first: add {entry} before it"
+        else:
+            problem = (
+                f"the rule '{rule}', which somebody else made, comes first: remove it with `ufw delete`, or give"
+                f" purge: all, and add {entry}"
+            )
         problems.append(
             f"logins from {connection.client} to port {connection.port} of {connection.server} would be shut out, as"
-            f" {cause}: add {{rule: allow, proto: tcp, to_port: {connection.port}, from_ip: [{connection.client}]}}"
-            f"{' before it' if rule else ''}, or the network that {connection.client} lies in"
+            f" {problem}, or the network that {connection.client} lies in"
         )
     return problems

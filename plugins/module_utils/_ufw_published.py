@@ -50,8 +50,8 @@ def _verdicts(rule: Rule, match: str, proto: str, number: int) -> list[str]:
     if rule.action == "limit":
         recent = f"{line} -m conntrack --ctstate NEW -m recent --name {CHAIN}-{number}"
         return [
+            f"{recent} --set",
             f"{recent} --update --seconds {LIMIT_SECONDS} --hitcount {LIMIT_HITS} -j DROP",
-            f"{recent} --set -j RETURN",
             f"{line} -j RETURN",
         ]
     reset = " --reject-with tcp-reset" if proto == "tcp" else ""

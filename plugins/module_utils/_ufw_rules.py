@@ -73,7 +73,7 @@ class Rule:
         words += _side("from", self.src, self.sport, self.sapp) + _side("to", self.dst, self.dport, self.dapp)
         if self.comment:
             words.append(f"# {self.comment}")
-        return " ".join(words)
+        return " ".join(filter(None, words))
 
 
 def _side(word: str, address: str, port: str, app: str) -> list[str]:
@@ -111,7 +111,7 @@ def from_tuple(line: str, v6: bool) -> Rule:
     if words and words[-1].startswith("comment="):
         try:
             comment = binascii.unhexlify(words.pop()[len("comment=") :]).decode("utf-8", "replace")
-        except binascii.Error as exc:
+        except ValueError as exc:
             raise RuleError(f"ufw's own line {line.strip()!r} has a damaged comment ({exc})") from exc
     if not 6 <= len(words) <= 9:
         raise RuleError(f"ufw's own line {line.strip()!r} has {len(words)} words instead of 6 to 9")
@@ -148,32 +148,33 @@ def parse_rules(text: str, v6: bool) -> list[Rule]:
 
 
 def _ports(value: Any, proto: str, what: str) -> str:
-    text = str(value if value is not None else "").replace(" ", "")
+    text = str(value if value is not None else "").strip(" ")
     if text in ("", "any"):
         return "any"
     if proto in PORTLESS:
         raise RuleError(f"{what} {text} with proto {proto}, which has no ports: leave it out")
-    parts = sorted(
-        {part for part in text.split(",") if part}, key=lambda part: [int(n) for n in re.findall(r"\d+", part)]
-    )
-    for part in parts:
-        numbers = part.split(":")
-        if not re.fullmatch(r"\d+(:\d+)?", part) or not all(1 <= int(number) <= 65535 for number in numbers):
+    parts = []
+    for part in (each.strip(" ") for each in text.split(",")):
+        numbers = [int(number) for number in part.split(":")] if re.fullmatch(r"[0-9]+(:[0-9]+)?", part) else [0]
+        if not all(1 <= number <= 65535 for number in numbers):
             raise RuleError(f"{what} {part!r} is not a port (1-65535) nor a range like 6000:6007")
-        if len(numbers) == 2 and int(numbers[0]) >= int(numbers[1]):
+        if len(numbers) == 2 and numbers[0] >= numbers[1]:
             raise RuleError(f"{what} {part} is a range that ends before it begins")
+        parts.append(numbers)
     if (len(parts) > 1 or ":" in text) and proto not in ("tcp", "udp"):
         raise RuleError(f"{what} {text} has several ports, which ufw takes with proto tcp or udp only: say which")
-    if len(parts) + text.count(":") > MAX_PORTS:
+    if sum(map(len, parts)) > MAX_PORTS:
         raise RuleError(f"{what} has more than {MAX_PORTS} ports (a range counts as two): make two rules of it")
-    return ",".join(str(int(part)) if part.isdigit() else part for part in parts)
+    return ",".join(dict.fromkeys(":".join(map(str, numbers)) for numbers in sorted(parts)))
 
 
 def _address(value: str, what: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     """None stands for anywhere."""
-    if value.strip().lower() in ("", "any"):
+    if value.strip().lower() == "any":
         return None
     try:
+        if "%" in value:
+            raise ValueError(value)  # a zone, which ufw does not take
         return ipaddress.ip_network(value.strip(), strict=False)
     except ValueError:
         raise RuleError(f"{what} {value!r} is not an address, a network (CIDR) or any") from None
@@ -188,7 +189,7 @@ def _text(network: ipaddress.IPv4Network | ipaddress.IPv6Network | None, v6: boo
 def _interfaces(entry: Mapping[str, Any]) -> tuple[str, str]:
     names = [entry.get(name) or "" for name in ("interface", "interface_in", "interface_out")]
     for name in names:
-        if name and (not INTERFACE.match(name) or name in (".", "..")):
+        if name and (not INTERFACE.fullmatch(name) or name in (".", "..")):
             raise RuleError(f"{name!r} is not the name of a network interface")
     plain, inward, outward = names
     if plain and entry.get("route"):

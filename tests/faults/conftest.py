@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -56,10 +57,10 @@ class Run:
 class Group:
     """Some hosts that the tests of one module share."""
 
-    def __init__(self, name: str, folder: pathlib.Path, **suites: str) -> None:
+    def __init__(self, name: str, folder: pathlib.Path, *options: str, **suites: str) -> None:
         self.name, self.folder, self.names = name, folder, list(suites)
         self.state = ROOT / ".cache/hosts" / name
-        self._tool("up", *(f"{host}={suite}" for host, suite in suites.items()))
+        self._tool("up", *options, *(f"{host}={suite}" for host, suite in suites.items()))
 
     @property
     def public_key(self) -> str:
@@ -78,13 +79,18 @@ class Group:
     def restart(self, *names: str) -> None:
         self._tool("restart", *names)
 
-    def address(self, name: str) -> str:
+    def address(self, name: str, field: str = "address") -> str:
         hosts = json.loads((self.state / "hosts.json").read_text(encoding="utf-8"))
-        return next(host["address"] for host in hosts["hosts"] if host["name"] == name)
+        return next(host[field] for host in hosts["hosts"] if host["name"] == name)
 
     def shell(self, name: str, script: str) -> str:
         """Run a shell script on the host as root, past ssh, and return what it printed."""
         return self._tool("run", name, "sh", "-euc", script).stdout
+
+    def shells(self, scripts: dict[str, str]) -> dict[str, str]:
+        """The same on several hosts at once: a script each."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            return dict(zip(scripts, pool.map(self.shell, scripts, scripts.values()), strict=True))
 
     def ssh(self, name: str, *words: str, port: int = 22) -> subprocess.CompletedProcess[str]:
         """A login of its own, with the host key checked."""

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ansible_collections.shipshape.stack.plugins.module_utils._ufw_lockout import Connection, deciding_rule, lockout
 from ansible_collections.shipshape.stack.plugins.module_utils._ufw_plan import Policy
-from ansible_collections.shipshape.stack.plugins.module_utils._ufw_rules import Rule, desired
+from ansible_collections.shipshape.stack.plugins.module_utils._ufw_rules import TAG, Rule, desired
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +23,8 @@ ANY6 = {"src": "::/0", "dst": "::/0", "v6": True}
 
 
 def policy(*rules, incoming="deny", enabled=True):
+    """Rules of ours, in front of which another one can be put."""
+    rules = tuple(replace(rule, comment=TAG) for rule in rules)
     return Policy(enabled=enabled, defaults={"incoming": incoming, "outgoing": "allow", "routed": "deny"}, rules=rules)
 
 
@@ -63,7 +65,7 @@ def test_passes(asked, connection):
 SHUT = [
     pytest.param(policy(), FOUR, "the default is deny", id="no-rule"),
     pytest.param(policy(incoming="reject"), FOUR, "the default is reject", id="default-reject"),
-    pytest.param(policy(DENY, ALLOW), FOUR, "'deny in proto tcp from any to any port 22'", id="deny-first"),
+    pytest.param(policy(DENY, ALLOW), FOUR, "'deny in proto tcp from any to any port 22 # shipshape'", id="deny-first"),
     pytest.param(policy(replace(DENY, action="reject"), ALLOW), FOUR, "'reject in ", id="reject-first"),
     pytest.param(policy(DENY, incoming="allow"), FOUR, "comes first", id="default-allow"),
     pytest.param(policy(replace(ALLOW, dport="2222")), FOUR, "no rule allows it", id="another-port"),
