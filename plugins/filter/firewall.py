@@ -9,10 +9,10 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.shipshape.stack.plugins.module_utils._firewall_flows import FlowError, problems, rules
 
 
-def firewall_rules(flows, group_names, groups, addresses, host):
+def firewall_rules(flows, group_names, groups, addresses, host, first=()):
     """The rules of one host."""
     try:
-        return rules(flows, group_names, groups, addresses, host)
+        return [*first, *rules(flows, group_names, groups, addresses, host)]
     except FlowError as exc:
         raise AnsibleFilterError(str(exc)) from exc
 

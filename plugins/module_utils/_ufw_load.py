@@ -354,8 +354,14 @@ def load() -> bool:
     return True
 
 
-if __name__ == "__main__":
+def main() -> int:
     try:
         sys.stdout.write("loaded\n" if load() else "nothing to do\n")
     except LoadError as exc:
-        sys.exit(str(exc))
+        sys.stderr.write(f"{exc}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

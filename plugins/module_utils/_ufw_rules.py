@@ -116,7 +116,7 @@ def from_tuple(line: str, v6: bool) -> Rule:
     if not 6 <= len(words) <= 9:
         raise RuleError(f"ufw's own line {line.strip()!r} has {len(words)} words instead of 6 to 9")
     forward, action = words[0].startswith("route:"), words[0].removeprefix("route:")
-    action, _, log = action.partition("_")
+    action, _line, log = action.partition("_")
     apps = [word.replace("%20", " ") if word != "-" else "" for word in (words[6:8] if len(words) >= 8 else ("", ""))]
     end = words[-1] if len(words) in (7, 9) else "in"
     names = dict(part.partition("_")[::2] for part in end.split("!"))

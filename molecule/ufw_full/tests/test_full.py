@@ -77,7 +77,7 @@ def test_from_outside(address, serve, port, outcome):
 
 
 def test_the_controller_is_not_slowed_down(address):
-    assert [knock(address, 22) for _ in range(12)] == ["in"] * 12
+    assert [knock(address, 22) for _time in range(12)] == ["in"] * 12
 
 
 def test_others_are_let_out_only_where_a_rule_says_so(host, neighbour):
@@ -86,7 +86,7 @@ def test_others_are_let_out_only_where_a_rule_says_so(host, neighbour):
 
 
 def test_the_limit_turns_a_busy_caller_away(address, serve):
-    outcomes = [knock(address, 9003) for _ in range(9)]
+    outcomes = [knock(address, 9003) for _time in range(9)]
     assert outcomes[:5] == ["in"] * 5
     assert outcomes[-1] != "in"
 

@@ -37,7 +37,7 @@ def restore(text, tables):
     """What iptables-restore --noflush makes of these tables; it refuses what the kernel refuses."""
     found, name = copy.deepcopy(tables), ""
     for line in text.splitlines():
-        flag, _, rest = line.partition(" ")
+        flag, _space, rest = line.partition(" ")
         if line.startswith("*"):
             assert not name, "no COMMIT"
             name = line[1:]
@@ -55,7 +55,7 @@ def restore(text, tables):
             else:
                 table.policies[chain] = policy
         else:
-            chain, _, rule = rest.partition(" ")
+            chain, _space, rule = rest.partition(" ")
             assert chain in table.chains, f"no chain {chain}"
             target = re.search(r"-j (\S+)", rule)
             assert not target or target[1] in TARGETS or target[1] in table.chains, f"no target in {rule}"

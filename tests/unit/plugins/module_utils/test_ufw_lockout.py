@@ -133,7 +133,7 @@ def let_through(asked, connection, sport, interface):
 
 def has(ports, port):
     ends = [part.partition(":") for part in ports.split(",")]
-    return ports == "any" or any(int(low) <= port <= int(high or low) for low, _, high in ends)
+    return ports == "any" or any(int(low) <= port <= int(high or low) for low, _colon, high in ends)
 
 
 PORTS = st.sampled_from(["any", "22", "22,80", "20:25", "23"])

@@ -145,7 +145,7 @@ class Packet:
 
 
 def ranges(ports):
-    return [range(int(low), int(high or low) + 1) for low, _, high in (p.partition(":") for p in ports.split(","))]
+    return [range(int(low), int(high or low) + 1) for low, _c, high in (p.partition(":") for p in ports.split(","))]
 
 
 def wild(name, pattern):
