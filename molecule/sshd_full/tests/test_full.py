@@ -87,8 +87,8 @@ def test_both_ports_answer_on_both_families(host, address, port):
     assert host.run(f"timeout 5 bash -c 'exec 3<>/dev/tcp/::1/{port}'").rc == 0
 
 
-def test_penalties_spare_the_admin_networks(host):
+def test_penalties_spare_the_admin_networks_and_controllers(host):
     if host.system_info.codename == "bookworm":
         assert "persourcepenalties" not in effective(host, "admin")
     else:
-        assert effective(host, "admin")["persourcepenaltyexemptlist"] == ["10.0.0.0/8,fd00::/8"]
+        assert effective(host, "admin")["persourcepenaltyexemptlist"] == ["10.0.0.0/8,fd00::/8,192.0.2.9"]
