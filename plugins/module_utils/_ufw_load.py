@@ -40,7 +40,7 @@ BUILTIN = ("INPUT", "FORWARD", "OUTPUT")
 JUMPED = (*BUILTIN, "DOCKER-USER")
 # Connections from before the first load, this run's own among them, are unknown to connection tracking: the host's side
 # of them would count as new, and be dropped where outgoing is denied. Whatever is not the first packet of a connection
-# passes until the change is confirmed; by then they are known.
+# passes until the module is called again; by then they are known. No connection can be opened that way.
 ADOPT = (
     "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW"
     " -m comment --comment shipshape-adopt -j ACCEPT"
@@ -261,7 +261,7 @@ def _hook(name: str) -> None:
 
 
 def release() -> None:
-    """Connections from before the first load are known by now: no further exception for them."""
+    """Connections from before an earlier load are known by now: no further exception for them."""
     for family, tables in live_tables().items():
         count = tables.get("filter", Table()).chains.get("OUTPUT", []).count(ADOPT)
         if count:

@@ -266,7 +266,6 @@ def request(texts: dict[str, str], rollback: int | None, command: list[str]) -> 
 
 
 def confirm(tools: Tools) -> dict[str, Any]:
-    kernel.release()
     result = converge(parse({"name": TRANSACTION, "state": "confirmed"}, {}, root, root), tools)
     return {"changed": result["changed"], "rollback_armed": False}
 
@@ -309,7 +308,10 @@ def reconcile(module: AnsibleModule) -> dict[str, Any]:
         others = [name for name in ("default", "logging", "rules", "published", "rollback") if params[name] is not None]
         if others:
             raise RuleError(f"state: confirmed takes no other parameter: leave {', '.join(others)} out")
-        return {"changed": True} if module.check_mode else confirm(tools)
+        if module.check_mode:
+            return {"changed": True}
+        kernel.release()
+        return confirm(tools)
     if params["rollback"] is not None and not 10 <= params["rollback"] <= 3600:
         raise RuleError(f"rollback is {params['rollback']}: give 10 to 3600 seconds")
     present = host.installed()
@@ -339,6 +341,7 @@ def apply(module: AnsibleModule, tools: Tools, texts: dict[str, str], different:
     if module.check_mode:
         found = predict(request(texts, module.params["rollback"], ["/bin/true"]), tools)
         return {"changed": found["changed"] or drift, "reloaded": bool(different) or drift}
+    kernel.release()  # not after the load: a connection that nothing came in on since then would be cut off, this one too
     found = converge(request(texts, module.params["rollback"], host.keep_loader()), tools)
     reloaded = kernel.load() if drift or found["recovered"] else bool(found["changed_files"])
     if found["pending_files"] and not module.params["rollback"]:

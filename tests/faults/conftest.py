@@ -19,6 +19,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOSTS = ROOT / "tests/hosts/hosts"
+RUN_SECONDS = 600
 # The tools of the environment that runs the tests, activated or not.
 os.environ["PATH"] = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
 
@@ -139,7 +140,13 @@ class Group:
 
     def play(self, play: str | list[dict[str, Any]], *words: str, variables: dict[str, Any] | None = None) -> Run:
         process = self.start(play, *words, variables=variables)
-        output, _none = process.communicate()
+        try:
+            output, _none = process.communicate(timeout=RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            # Without its answer ssh would wait for hours.
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _none = process.communicate()
+            pytest.fail(f"the run did not end within {RUN_SECONDS} s:\n{output}")
         return Run(process.returncode, output)
 
     def play_killed_at(

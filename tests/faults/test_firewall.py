@@ -200,6 +200,8 @@ def test_default_deny_outgoing_on_a_host_that_never_filtered(ready, rollback):
     assert changed(ready, apply(ready, default={"outgoing": "deny"})) == [1, 1]
     assert everybody_can_log_in(ready)
     assert changed(ready, apply(ready, default={"outgoing": "deny"})) == [0, 0]
+    for rules in ready.shells(dict.fromkeys(ready.names, "iptables-save; ip6tables-save")).values():
+        assert "shipshape-adopt" not in rules, "the exception for the first load is still there"
     # A host that never filtered again, for what comes next.
     assert changed(ready, apply(ready, state="disabled", default={"outgoing": "allow"})) == [1, 1]
     ready.restart(*ready.names)
