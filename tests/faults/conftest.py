@@ -79,6 +79,8 @@ class Group:
 
     def restart(self, *names: str) -> None:
         self._tool("restart", *names)
+        # A restarted container has a new MAC address, which a machine would not.
+        self.shells(dict.fromkeys(self.names, "ip neighbour flush dev eth0"))
 
     def address(self, name: str, field: str = "address") -> str:
         hosts = json.loads((self.state / "hosts.json").read_text(encoding="utf-8"))

@@ -55,7 +55,7 @@ class Dockers(Group):
         }
 
     def connect(self, *names: str) -> None:
-        """Addresses and routes, which a restart takes away; and hosts that were restarted have new MAC addresses."""
+        """Addresses and routes, which a restart takes away."""
         scripts = {}
         for name in names or self.names:
             lines = [
@@ -71,7 +71,6 @@ class Dockers(Group):
                     lines += [f"ip route replace {v6}::/64 via {self.address(docker, 'address6')}"]
             scripts[name] = "\n".join(lines)
         self.shells(scripts)
-        self.shells(dict.fromkeys(self.names, "ip neighbour flush dev eth0"))
 
     def daemon(self, **settings) -> None:
         """Start Docker anew with these settings."""

@@ -73,7 +73,7 @@ def test_the_next_run_converges_and_catches_up_with_the_lost_handlers(hosts):
     assert run.code == 0, run.output
     for name in hosts.names:
         assert hosts.shell(name, "cat /proc/sys/net/ipv4/conf/all/accept_redirects") == "0\n"
-        assert hosts.shell(name, "find /var/lib/shipshape -name '*.json'") == ""
+        assert hosts.shell(name, "find /var/lib/shipshape/config_files -name '*.json'") == ""
     assert unchanged(hosts, hosts.play(SITE))
 
 
