@@ -237,11 +237,22 @@ def _confirm(journal: Journal, guard: Guard) -> dict[str, Any]:
     return {**_result(Plan(), None, (), False), "changed": True}
 
 
+def _recover(tools: Tools) -> list[str]:
+    return recover_all(tools.root, lambda name: Guard(name, tools.run, tools.units, tools.booted).disarm())
+
+
+def recover(tools: Tools) -> list[str]:
+    """Put back what killed runs left half-way; for a caller that works its request out from what the files say."""
+    make_root(tools.root)
+    with lock(tools.root, tools.wait):
+        return _recover(tools)
+
+
 def converge(request: Request, tools: Tools) -> dict[str, Any]:
     journal, guard = Journal(tools.root, request.name), Guard(request.name, tools.run, tools.units, tools.booted)
     make_root(tools.root)
     with lock(tools.root, tools.wait):
-        recovered = recover_all(tools.root, lambda name: Guard(name, tools.run, tools.units, tools.booted).disarm())
+        recovered = _recover(tools)
         if request.confirm:
             return _confirm(journal, guard)
         found = _survey(request)

@@ -178,7 +178,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shipshape.stack.plugins.module_utils import _ufw_host as host
 from ansible_collections.shipshape.stack.plugins.module_utils import _ufw_load as kernel
-from ansible_collections.shipshape.stack.plugins.module_utils._config_apply import Tools, converge, predict
+from ansible_collections.shipshape.stack.plugins.module_utils._config_apply import Tools, converge, predict, recover
 from ansible_collections.shipshape.stack.plugins.module_utils._config_entries import parse
 from ansible_collections.shipshape.stack.plugins.module_utils._config_restore import ConfigError
 from ansible_collections.shipshape.stack.plugins.module_utils._sshd_host import connection
@@ -317,6 +317,7 @@ def reconcile(module: AnsibleModule) -> dict[str, Any]:
     present = host.installed()
     if not present and not module.check_mode:
         raise RuleError("ufw is not installed: install the package ufw first")
+    recovered = [] if module.check_mode else recover(tools)
     files = host.read_files()
     current = read_policy(files, any(BEGIN in files[name] for name in AFTER.values()))
     wanted = plan(current, params, host.applications() if present else AnyProfile())
@@ -331,7 +332,8 @@ def reconcile(module: AnsibleModule) -> dict[str, Any]:
     texts = host.plain_files(wanted, files, params["docker_interfaces"])
     if wanted.rules != current.rules or wanted.logging != current.logging or wanted.defaults != current.defaults:
         texts.update(host.write_rules(wanted, texts))
-    return {**result, **apply(module, tools, texts, {name for name in texts if texts[name] != files[name]})}
+    result |= apply(module, tools, texts, {name for name in texts if texts[name] != files[name]})
+    return {**result, "changed": result["changed"] or bool(recovered)}
 
 
 def apply(module: AnsibleModule, tools: Tools, texts: dict[str, str], different: set[str]) -> dict[str, Any]:
@@ -341,9 +343,9 @@ def apply(module: AnsibleModule, tools: Tools, texts: dict[str, str], different:
     if module.check_mode:
         found = predict(request(texts, module.params["rollback"], ["/bin/true"]), tools)
         return {"changed": found["changed"] or drift, "reloaded": bool(different) or drift}
-    kernel.release()  # not after the load: a connection that nothing came in on since then would be cut off, this one too
+    kernel.release()  # not after the load: that would cut a connection off that nothing came in on since, this one too
     found = converge(request(texts, module.params["rollback"], host.keep_loader()), tools)
-    reloaded = kernel.load() if drift or found["recovered"] else bool(found["changed_files"])
+    reloaded = kernel.load() if drift else bool(found["changed_files"])
     if found["pending_files"] and not module.params["rollback"]:
         found = {**found, **confirm(tools)}
     return {"changed": found["changed"] or reloaded, "reloaded": reloaded, "rollback_armed": found["rollback_armed"]}

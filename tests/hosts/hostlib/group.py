@@ -207,8 +207,12 @@ def listing(*filters: str) -> list[dict]:
 
 
 def remove(containers: list[str]) -> None:
-    if containers:
-        podman("rm", "--force", "--ignore", "--volumes", "--time", "1", *containers)
+    if not containers:
+        return
+    words = ["rm", "--force", "--ignore", "--volumes", "--time", "1", *containers]
+    # Podman fails where a container ends by itself in the moment in which it is to be stopped.
+    if podman(*words, check=False).returncode:
+        podman(*words)
 
 
 def down_all() -> None:
