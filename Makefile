@@ -50,8 +50,9 @@ $(SCENARIOS:%=molecule-%): molecule-%: system $(VENV)
 	molecule test --scenario-name $*
 
 .PHONY: faults
-faults: system $(VENV) ## Fault tests on real hosts
-	pytest -q tests/hosts/test_hosts_lifecycle.py tests/hosts/test_machine_untouched.py $(wildcard tests/faults)
+faults: system $(VENV) ## Fault tests on real hosts, two files at a time, each on hosts of its own
+	pytest -q tests/hosts/test_hosts_lifecycle.py tests/hosts/test_machine_untouched.py
+	pytest -q -n 2 --dist loadfile --durations=5 tests/faults
 
 ##@ Slower, by hand
 .PHONY: vm-test

@@ -61,6 +61,7 @@ class Group:
     def __init__(self, name: str, folder: pathlib.Path, *options: str, **suites: str) -> None:
         self.name, self.folder, self.names = name, folder, list(suites)
         self.state = ROOT / ".cache/hosts" / name
+        self.down()  # what a run left that was killed
         self._tool("up", *options, *(f"{host}={suite}" for host, suite in suites.items()))
 
     @property
