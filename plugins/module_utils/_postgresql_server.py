@@ -178,12 +178,12 @@ def _speaks(address: str, port: int) -> bool:
 
 
 def deaf(addresses: str, port: int) -> list[str]:
-    """Addresses that it should listen on and does not: with one of two taken by others, PostgreSQL starts all the same."""
+    """Addresses that it should listen on and does not: with one of two taken, PostgreSQL starts all the same."""
     found = []
     for name in (part.strip() for part in addresses.split(",") if part.strip()):
-        for address in ANY.get(name) or sorted({entry[4][0] for entry in socket.getaddrinfo(name, port)}):
+        for address in ANY.get(name) or sorted({str(entry[4][0]) for entry in socket.getaddrinfo(name, port)}):
             try:
-                speaks = _speaks(str(address), port)
+                speaks = _speaks(address, port)
             except OSError as exc:
                 if exc.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     continue  # a host without IPv6

@@ -125,7 +125,7 @@ import signal
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shipshape.stack.plugins.module_utils import _postgresql_activate as activate
+from ansible_collections.shipshape.stack.plugins.module_utils import _postgresql_converge as postgresql
 from ansible_collections.shipshape.stack.plugins.module_utils._config_restore import ConfigError
 from ansible_collections.shipshape.stack.plugins.module_utils._postgresql_conf import ConfError
 from ansible_collections.shipshape.stack.plugins.module_utils._postgresql_hba import HbaError
@@ -167,7 +167,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, stop)
     try:
-        result = activate.reconcile(module.params, module.check_mode)
+        result = postgresql.reconcile(module.params, module.check_mode)
     except (ConfError, HbaError, TuningError) as exc:
         module.fail_json(msg=f"Nothing was changed. {exc}")
     except ConfigError as exc:
