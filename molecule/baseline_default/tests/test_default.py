@@ -36,6 +36,10 @@ def test_forwarding_is_left_to_docker_and_routers(host, name):
     assert host.run(f"grep -F '{name.rsplit('.', 1)[-1]}' /etc/sysctl.d/60-shipshape.conf").rc == 1
 
 
+def test_the_memory_of_databases_is_left_alone_where_there_are_none(host):
+    assert host.run("grep -r overcommit /etc/sysctl.d").rc == 1
+
+
 def test_updates_come_from_the_security_origin_only(host):
     said = host.run("unattended-upgrade --dry-run --debug 2>&1").stdout
     (origins,) = [line for line in said.splitlines() if "Allowed origins are" in line]

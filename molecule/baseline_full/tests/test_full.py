@@ -30,6 +30,12 @@ def test_kernel_settings_over_the_roles_own(host, name, value):
     assert host.sysctl(name) == value
 
 
+def test_memory_of_databases_has_one_owner(host):
+    """What is written: vm.* belongs to the machine, and a container cannot write huge pages, so no file asks it to."""
+    assert "\nvm.overcommit_memory = 1\n" in host.file("/etc/sysctl.d/60-shipshape.conf").content_string
+    assert not host.file("/etc/tmpfiles.d/60-shipshape-hugepages.conf").exists
+
+
 def test_updates(host):
     said = host.run("LC_ALL=C unattended-upgrade --dry-run --debug 2>&1").stdout
     (origins,) = [line for line in said.splitlines() if "Allowed origins are" in line]
