@@ -15,7 +15,7 @@ from typing import Any, Optional
 
 from ._postgresql_parameters import NOT_BELOW_PRIMARY
 from ._postgresql_tuning_memory import PROFILES
-from ._postgresql_units import UnitError, number
+from ._postgresql_units import UnitError, number, whole
 
 REQUIRED = ("memory_mb", "cpus", "version")
 DEFAULTS: dict[str, Any] = {
@@ -126,9 +126,7 @@ def read_overrides(overrides: Any) -> tuple[dict[str, str], dict[str, float], li
 
 def _solved(name: str, value: Any) -> float:
     unit, least, most = SOLVED[name]
-    amount = number(value, unit)
-    # PostgreSQL rounds to whole units, but for real numbers.
-    amount = amount if name == "hash_mem_multiplier" else round(amount)
+    amount = number(value) if name == "hash_mem_multiplier" else whole(value, unit)
     if not least <= amount <= most:
         raise UnitError(f"{value!r} is not between {least} and {most}{f' times {unit}' if unit else ''}")
     return amount * 8 if unit == "8kB" and amount > 0 else amount
