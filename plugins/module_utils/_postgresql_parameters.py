@@ -49,11 +49,21 @@ class Writer:
         self.settings[name] = {"value": str(value), "why": why}
 
 
-def _memory(out: Writer, memory: Memory, share_kb: int, wanted: int) -> None:
+def _connections_why(wishes: Mapping[str, Any], memory: Memory, share: str, wanted: int) -> str:
+    why = f"each may take work_mem x hash_mem_multiplier and {memory.process_kb // MB} MB besides"
+    if memory.connections < wanted:
+        return f"{wanted} do not fit into {share}: {why}"
+    if wishes["role"] == "standby" and memory.connections == wishes["primary"].get("max_connections"):
+        return f"as many as on the primary, without which a standby does not start; {why}"
+    return why
+
+
+def _memory(out: Writer, wishes: Mapping[str, Any], memory: Memory, share_kb: int, wanted: int) -> None:
     share = f"PostgreSQL's share of {share_kb // MB} MB"
-    least = f", not {wanted}: more would not fit into {share}" if memory.connections < wanted else ""
-    out.add("max_connections", memory.connections, f"each may take work_mem and 10 MB besides{least}")
-    out.add("shared_buffers", size(memory.shared_buffers_kb), f"a quarter of {share}, for the cache of the server")
+    out.add("max_connections", memory.connections, _connections_why(wishes, memory, share, wanted))
+    quarter = memory.shared_buffers_kb >= share_kb // 4 // MB * MB
+    why = f"a quarter of {share}" if quarter else f"less than a quarter of {share}, as the connections need it"
+    out.add("shared_buffers", size(memory.shared_buffers_kb), why)
     out.add("huge_pages", "try", "fewer page tables where the kernel has huge pages reserved; normal pages elsewhere")
     cache = max(memory.shared_buffers_kb, share_kb // MB * 3 // 4 * MB)
     out.add("effective_cache_size", size(cache), f"three quarters of {share}; a guess for the planner, takes nothing")
@@ -67,7 +77,7 @@ def _memory(out: Writer, memory: Memory, share_kb: int, wanted: int) -> None:
     out.add(
         "autovacuum_max_workers", memory.autovacuum_workers, "the default is 3; one more from 16 CPUs on, two from 32"
     )
-    low = " (below 4 MB, as max_connections may not be lowered)" if memory.work_kb < WORK_FLOOR_KB else ""
+    low = "; below 4 MB, as max_connections may not be lowered" if memory.work_kb < WORK_FLOOR_KB else ""
     out.add(
         "work_mem",
         size(memory.work_kb),
@@ -93,14 +103,14 @@ def wal_sizes(profile: str, free_mb: Optional[int], given: Mapping[str, float]) 
 def _wal(out: Writer, wishes: Mapping[str, Any], memory: Memory, given: Mapping[str, float]) -> None:
     free = wishes["wal_free_mb"]
     most, least, keep = wal_sizes(wishes["profile"], free, given)
-    room = "of the file system of the WAL" if free is not None else "(the free room is not known)"
-    out.add("max_wal_size", f"{most}MB", f"fewer checkpoints; at most 20 % of the free room {room}")
+    room = "of the free room where the WAL is" if free is not None else "of the free room, which is not known"
+    out.add("max_wal_size", f"{most}MB", f"fewer checkpoints; at most 20 % {room}")
     out.add("min_wal_size", f"{least}MB", "files that are kept to be used again: a quarter of max_wal_size")
     out.add("max_slot_wal_keep_size", f"{keep}MB", f"a standby that is gone may not fill the disk: 40 % {room}")
     minutes = 30 if wishes["profile"] == "dw" else 15
     out.add("checkpoint_timeout", f"{minutes}min", "each page is written whole once per checkpoint: fewer are cheaper")
     out.add("checkpoint_completion_target", "0.9", "spreads the writing over the whole time")
-    out.add("wal_buffers", size(memory.wal_buffers_kb), "a segment's worth where there is memory, for commits at once")
+    out.add("wal_buffers", size(memory.wal_buffers_kb), "up to a segment of the WAL, for many commits at once")
     if wishes["version"] >= 15:
         out.add("wal_compression", "lz4", "whole pages in the WAL get smaller, for little CPU")
     else:
@@ -108,7 +118,7 @@ def _wal(out: Writer, wishes: Mapping[str, Any], memory: Memory, given: Mapping[
 
 
 def _planner(out: Writer, wishes: Mapping[str, Any]) -> None:
-    disk, version, dw = wishes["disk"], wishes["version"], wishes["profile"] == "dw"
+    disk, dw = wishes["disk"], wishes["profile"] == "dw"
     out.add(
         "default_statistics_target",
         500 if dw else 100,
@@ -118,10 +128,10 @@ def _planner(out: Writer, wishes: Mapping[str, Any]) -> None:
     out.add("random_page_cost", *cost.get(disk, ("1.1", "any page of a flash disk is about as near as the next")))
     if disk in ("ssd", "nvme"):
         out.add("effective_io_concurrency", 200, "a flash disk answers many requests at once")
-    elif disk == "hdd" and version < 18:
-        out.add("effective_io_concurrency", 2, "a spinning disk serves few requests at once")
     else:
-        out.add("effective_io_concurrency", 16, "the default of PostgreSQL 18, measured by its makers for any disk")
+        out.add(
+            "effective_io_concurrency", 16, "the default since PostgreSQL 18, for disks with few requests at once too"
+        )
     out.add(
         "jit", "on" if dw else "off", "pays for long queries" if dw else "costs more than it gains for short queries"
     )
@@ -156,7 +166,7 @@ def parameters(
 ) -> Settings:
     """All settings in the order in which they are written; `given` are the sizes and numbers of the user."""
     out = Writer()
-    _memory(out, memory, share_kb, wanted)
+    _memory(out, wishes, memory, share_kb, wanted)
     _wal(out, wishes, memory, given)
     _planner(out, wishes)
     _parallel(out, wishes, memory, given)

@@ -19,11 +19,13 @@ from typing import Optional
 
 MB = 1024
 GB = 1024 * MB
-# What a process takes besides work_mem: caches of the catalogue, page tables, its share of the lock table.
+# What a process takes besides work_mem: caches of the catalogue, its place in the lock table.
 PROCESS_KB = 10 * MB
+# Page tables of a process that has seen all of shared_buffers: 8 bytes for each 4 kB, unless pages are huge.
+PAGE_TABLE_PART = 512
 # What the server takes besides: the processes in the background, and shared memory that is not shared_buffers.
-SERVER_KB = 40 * MB
-SERVER_PART = 20
+SERVER_KB = 32 * MB
+SERVER_PART = 25
 WORK_FLOOR_KB = 4 * MB
 WORK_LEAST_KB = 64
 BUFFERS_LEAST_KB = 16 * MB
@@ -67,6 +69,7 @@ class Ask:
     connections: int
     at_least: int
     fixed: Mapping[str, float]
+    huge_pages: bool = False
 
     def take(self, name: str) -> Optional[int]:
         return int(self.fixed[name]) if name in self.fixed else None
@@ -85,6 +88,7 @@ class Memory:
     maintenance_kb: int
     autovacuum_kb: int
     work_kb: int
+    huge_pages: bool
 
     @property
     def active(self) -> int:
@@ -104,8 +108,12 @@ class Memory:
         return math.ceil(self.work_kb * self.hash_multiplier * self.active)
 
     @property
+    def process_kb(self) -> int:
+        return PROCESS_KB + (0 if self.huge_pages else math.ceil(self.shared_buffers_kb / PAGE_TABLE_PART))
+
+    @property
     def processes_kb(self) -> int:
-        return PROCESS_KB * self.active
+        return self.process_kb * self.active
 
     @property
     def total_kb(self) -> int:
@@ -141,6 +149,7 @@ def _first(ask: Ask) -> Memory:
         maintenance_kb=maintenance,
         autovacuum_kb=maintenance if given < 0 else given,
         work_kb=ask.take("work_mem") or WORK_FLOOR_KB,
+        huge_pages=ask.huge_pages,
     )
 
 
@@ -165,45 +174,64 @@ def _work(room_kb: int, memory: Memory, least_kb: int, most_kb: int) -> int:
     return max(least_kb, min(most_kb, _whole(size, MB if size >= WORK_FLOOR_KB else WORK_LEAST_KB)))
 
 
+def _parallel(ask: Ask, slots: int) -> int:
+    """One worker for each CPU, but no more than a fourth of all that may work at once."""
+    given = ask.take("max_parallel_workers")
+    if given is None:
+        given = min(int(ask.cpus), slots // 4) if ask.cpus >= 2 else 0
+    return min(given, int(ask.fixed.get("max_worker_processes", given)))
+
+
 def solve(ask: Ask) -> tuple[Memory, bool]:
     """The division, and whether as many connections as it has to have fit with a good work_mem.
 
-    Connections give way first. Where they may not (a standby, a number that the user insists on), work_mem goes below
-    its floor, then shared_buffers; whether that was enough says C(total_kb).
+    Connections give way first. Where they may not (a standby, a number that the user insists on), everything else does;
+    whether that was enough says C(total_kb).
     """
     first = _first(ask)
     room = _room(ask, first)
-    slots = max(0, int(room // (first.work_kb * first.hash_multiplier + PROCESS_KB)))
-    workers = int(min(ask.cpus, ask.fixed.get("max_worker_processes", ask.cpus))) if ask.cpus >= 2 else 0
-    parallel = ask.take("max_parallel_workers")
-    parallel = min(workers, slots // 4) if parallel is None else parallel
+    slots = max(0, int(room // (first.work_kb * first.hash_multiplier + first.process_kb)))
+    parallel = _parallel(ask, slots)
     least = max(FEWEST, ask.at_least)
     connections = ask.take("max_connections") or max(least, min(ask.connections, slots - parallel))
+    if "max_parallel_workers" not in ask.fixed:
+        parallel = max(0, min(parallel, slots - connections))
     memory = replace(first, connections=connections, parallel_workers=parallel)
-    if connections + parallel <= slots:
-        if "work_mem" not in ask.fixed:
-            memory = replace(memory, work_kb=_work(room, memory, WORK_FLOOR_KB, ask.profile.work_most_kb))
-        return memory, True
-    return _squeeze(ask, memory, room), False
+    if memory.active > slots:
+        return _squeeze(ask, memory, room), False
+    if "work_mem" not in ask.fixed:
+        memory = replace(memory, work_kb=_work(room, memory, WORK_FLOOR_KB, ask.profile.work_most_kb))
+    return memory, True
 
 
 def _squeeze(ask: Ask, memory: Memory, room_kb: int) -> Memory:
-    """More connections than fit: everything else gives way."""
-    if "max_parallel_workers" not in ask.fixed:
-        memory = replace(memory, parallel_workers=0)
+    """More connections than fit: half of shared_buffers gives way, then work_mem, then the rest of shared_buffers."""
+
+    def room(other: Memory) -> int:
+        return room_kb + memory.shared_buffers_kb + memory.server_kb - other.shared_buffers_kb - other.server_kb
+
+    def with_buffers(other: Memory) -> Memory:
+        """As much of shared_buffers as fits; each kB less of it also frees what is kept to manage it."""
+        missing = other.work_total_kb + other.processes_kb - room(other)
+        if missing <= 0 or "shared_buffers" in ask.fixed:
+            return other
+        freed = 1 + 1 / SERVER_PART + (0 if other.huge_pages else other.active / PAGE_TABLE_PART)
+        smaller = _whole(other.shared_buffers_kb - missing / freed)
+        return replace(other, shared_buffers_kb=max(BUFFERS_LEAST_KB, smaller))
+
     if "hash_mem_multiplier" not in ask.fixed:
         memory = replace(memory, hash_multiplier=1.0)
-    if "work_mem" not in ask.fixed:
-        memory = replace(memory, work_kb=_work(room_kb, memory, WORK_LEAST_KB, WORK_FLOOR_KB))
-    missing = memory.work_total_kb + memory.processes_kb - room_kb
-    if missing > 0 and "shared_buffers" not in ask.fixed:
-        smaller = memory.shared_buffers_kb - missing * SERVER_PART / (SERVER_PART + 1)
-        memory = replace(memory, shared_buffers_kb=max(BUFFERS_LEAST_KB, _whole(smaller)))
-    return memory
+    low = memory
+    if "shared_buffers" not in ask.fixed:
+        low = replace(memory, shared_buffers_kb=max(BUFFERS_LEAST_KB, _whole(ask.share_kb // 8)))
+    if "work_mem" in ask.fixed or _work(room(low), low, 0, WORK_FLOOR_KB) == WORK_FLOOR_KB:
+        return with_buffers(memory)
+    low = replace(low, work_kb=_work(room(low), low, WORK_LEAST_KB, WORK_FLOOR_KB))
+    return with_buffers(low)
 
 
 def least_share_kb() -> int:
     """The smallest share that can be divided without giving up a floor."""
-    slots = math.ceil(FEWEST * 4 / 3)
-    fixed = SERVER_KB + slots * (WORK_FLOOR_KB + PROCESS_KB)
-    return math.ceil(fixed / (1 - 1 / 4 - 1 / (4 * SERVER_PART) - 1 / 8 - 1 / 32))
+    fixed = SERVER_KB + FEWEST * (WORK_FLOOR_KB + PROCESS_KB)
+    buffers = (1 + 1 / SERVER_PART + FEWEST / PAGE_TABLE_PART) / 4
+    return math.ceil(fixed / (1 - buffers - 1 / 8 - 1 / 32))
