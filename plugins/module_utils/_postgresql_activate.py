@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import _postgresql_server as server
+from . import _postgresql_cluster as server
 from ._config_apply import Tools
 from ._config_restore import ConfigError
 from ._postgresql_conf import Machine, Verdict, judge
-from ._postgresql_server import Cluster
+from ._postgresql_cluster import Cluster
 
 CONF = "conf.d/50-shipshape.conf"
 RELOAD_SECONDS = 15.0

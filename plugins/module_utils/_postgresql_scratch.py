@@ -18,11 +18,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from . import _postgresql_server as server
+from . import _postgresql_cluster as server
 from ._config_apply import run_command
 from ._config_restore import ConfigError
 from ._postgresql_conf import complaint, culprits
-from ._postgresql_server import Cluster
+from ._postgresql_cluster import Cluster
 
 PLACE = "/var/lib/shipshape/postgresql"
 START_SECONDS = 60.0

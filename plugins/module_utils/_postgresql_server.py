@@ -1,218 +1,199 @@
 # Copyright (c) the shipshape.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster of Debian's postgresql-common on this host: what it is, what it runs with, how it is told."""
+"""Talks to one PostgreSQL cluster over its socket, as the account that peer authentication lets in."""
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import pwd
-import re
 import socket
-import struct
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Optional
+from itertools import groupby
+from typing import Any
 
-from ._config_apply import run_command
-from ._config_restore import ConfigError
-from ._postgresql_conf import Live
+from ._postgresql_import import SchemaFile, run
+from ._postgresql_model import ObjectsError, Step
 
-OWNER = "postgres"
-ANY = {"*": ["127.0.0.1", "::1"], "0.0.0.0": ["127.0.0.1"], "::": ["::1"]}  # noqa: S104
-# Values that this very session brought along say nothing about the file.
-SETTINGS = """
-SELECT name, CASE WHEN source IN ('client', 'session', 'database', 'user', 'database user') THEN NULL ELSE setting END,
-       unit, vartype, context, pending_restart
-FROM pg_settings"""
-WINNERS = """
-SELECT DISTINCT ON (name) name, sourcefile
-FROM pg_file_settings WHERE name IS NOT NULL ORDER BY name, seqno DESC"""
-CONTROL = re.compile(r"^(max_\w+) setting:\s+(\d+)$", re.MULTILINE)
+try:
+    import psycopg
+except ImportError:
+    psycopg = None  # type: ignore[assignment]
+
+MAINTENANCE = "postgres"
+ACCOUNT = "postgres"  # who runs the server on Debian
+LOCK = 0x73686970
+OPTIONS = {
+    "search_path": "pg_catalog",  # nobody else's functions
+    "lc_messages": "C",
+    "lock_timeout": "60s",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "default_transaction_read_only": "off",
+}
+# Whatever the log and pg_stat_statements are set to: what is stored of a password stays out of both.
+SILENT = {
+    "log_statement": "none",
+    "log_duration": "off",
+    "log_min_duration_statement": "-1",
+    "log_min_duration_sample": "-1",
+    "log_transaction_sample_rate": "0",
+    "log_min_error_statement": "panic",
+    "pg_stat_statements.track_utility": "off",
+}
+QUIET = "; ".join(f"SET LOCAL {name} TO {value}" for name, value in SILENT.items())
+LOUD = "; ".join(f"SET LOCAL {name} TO DEFAULT" for name in SILENT)
+# Settings that a session may have at all; the others belong into the server's file.
+SESSION = ("user", "superuser")
+LATER = ("backend", "superuser-backend")
 
 
-@dataclass(frozen=True)
-class Cluster:
-    version: int
-    name: str
-    data: str
-    folder: str
-    log: str
+class Server:
+    def __init__(self, port: int, directory: str, user: str) -> None:
+        self.port, self.directory, self.user = port, directory, user
+        self._open: dict[str, Any] = {}
 
     @property
-    def unit(self) -> str:
-        """Not postgresql.service: that one is /bin/true, and always well."""
-        return f"postgresql@{self.version}-{self.name}.service"
+    def account(self) -> pwd.struct_passwd | None:
+        for name in (self.user, ACCOUNT):
+            try:
+                return pwd.getpwnam(name)
+            except KeyError:
+                continue
+        return None
 
-    @property
-    def programs(self) -> str:
-        return f"/usr/lib/postgresql/{self.version}/bin"
-
-    @property
-    def standby(self) -> bool:
-        return os.path.exists(f"{self.data}/standby.signal")
-
-    def address(self) -> Optional[tuple[str, int]]:
-        """Socket directory and port that it runs with now, whatever the files say; None where it does not run."""
+    def missing(self) -> str:
+        """Why there is nobody to ask; empty if there is."""
+        if psycopg is None:
+            return "this Python has no psycopg 3: install the package python3-psycopg"
+        path = os.path.join(self.directory, f".s.PGSQL.{self.port}")
         try:
-            with open(f"{self.data}/postmaster.pid", encoding="utf-8") as handle:
-                lines = handle.read().splitlines()
-            os.kill(int(lines[0]), 0)
-            return lines[4], int(lines[3])
-        except (OSError, ValueError, IndexError):
-            return None
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return f"no server listens on {path}: start PostgreSQL, or correct port and socket_directory"
+        return ""
 
+    def __enter__(self) -> Server:
+        return self
 
-def as_owner(argv: Sequence[str]) -> list[str]:
-    """The command as the user postgres; it dies with this process."""
-    user = ["--reuid", OWNER, "--regid", OWNER, "--init-groups"]
-    return ["setpriv", *user, "--pdeathsig", "KILL", "env", "HOME=/var/lib/postgresql", *argv]
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
 
+    def close(self, *but: str) -> None:
+        for name in [name for name in self._open if name not in but]:
+            self._open.pop(name).close()
 
-def run(argv: Sequence[str], what: str) -> str:
-    rc, out, err = run_command(argv)
-    if rc != 0:
-        raise ConfigError(f"{what} failed (rc {rc}): {err.strip() or out.strip()}")
-    return out
+    def connect(self, database: str = "") -> Any:
+        database = database or MAINTENANCE
+        if database not in self._open:
+            with acting_as(self.account):
+                try:
+                    self._open[database] = psycopg.connect(
+                        host=self.directory,
+                        port=self.port,
+                        user=self.user,
+                        dbname=database,
+                        autocommit=True,
+                        client_encoding="UTF8",
+                        application_name="shipshape",
+                        connect_timeout=10,
+                        options=" ".join(f"-c {name}={value}" for name, value in OPTIONS.items()),
+                    )
+                except psycopg.Error as exc:
+                    raise ObjectsError(f"cannot log in to database {database} as {self.user}: {exc}") from exc
+        return self._open[database]
 
+    def rows(self, database: str, query: str, **values: Any) -> list[Any]:
+        try:
+            return list(self.connect(database).execute(query, values or None).fetchall())
+        except psycopg.Error as exc:
+            raise ObjectsError(f"PostgreSQL did not answer: {primary(exc)}") from exc
 
-def clusters() -> list[dict[str, Any]]:
-    if not os.path.exists("/usr/bin/pg_lsclusters"):
-        return []
-    found: list[dict[str, Any]] = json.loads(run(["pg_lsclusters", "--json"], "pg_lsclusters"))
-    return found
+    def lock(self) -> None:
+        """One of us at a time; another one's end is waited for."""
+        self.rows("", "SELECT pg_advisory_lock(%(key)s)", key=LOCK)
 
+    # --- changing -----------------------------------------------------------------------------------------------------
 
-def find(version: int, name: str) -> Optional[Cluster]:
-    for each in clusters():
-        if (str(each["version"]), each["cluster"]) == (str(version), name):
-            return Cluster(version, name, each["pgdata"], each["configdir"], each["logfile"])
-    return None
+    def setting_problems(self, steps: Iterable[Step]) -> list[str]:
+        """The server's own opinion of settings, while nothing is changed."""
+        problems = []
+        for step in steps:
+            if step.setting is None:
+                continue
+            name, value = step.setting
+            found = self.rows("", "SELECT context FROM pg_settings WHERE lower(name) = lower(%(name)s)", name=name)
+            if found and found[0][0] not in (*SESSION, *LATER):
+                problems.append(f"{step.after}: only the whole server can have that: set it in its configuration")
+            if found and found[0][0] not in SESSION:
+                continue
+            try:
+                with self.connect().transaction(force_rollback=True):
+                    self.connect().execute("SELECT set_config(%s, %s, true)", (name, value))
+            except psycopg.Error as exc:
+                problems.append(f"{step.after}: {primary(exc)}")
+        return problems
 
+    def apply(self, steps: Iterable[Step]) -> list[Step]:
+        """Runs them, each database in one transaction; returns what was done, also within the error that it raises."""
+        done: list[Step] = []
+        for (database, alone, script), group in groupby(
+            steps, key=lambda step: (step.database, step.alone and step.sql, step.script)
+        ):
+            batch = list(group)
+            try:
+                if script is not None:
+                    batch = self._import(batch[0])
+                elif alone:
+                    self.close(MAINTENANCE)  # neither a template nor what is dropped may be in use
+                    self.connect(database).execute(batch[0].sql)
+                else:
+                    self._transaction(database, batch)
+            except ObjectsError as exc:
+                before = "; ".join(map(str, done)) or "nothing"
+                raise ObjectsError(f"{exc}. Done before: {before}") from exc
+            except psycopg.Error as exc:
+                before = "; ".join(map(str, done)) or "nothing"
+                raise ObjectsError(f"{batch[0]}: {primary(exc)}. Done before: {before}") from exc
+            done += batch
+        return done
 
-def create(version: int, name: str, data: Optional[str], initdb: Sequence[str]) -> Cluster:
-    options = ["--datadir", data] if data else []
-    run(["pg_createcluster", str(version), name, *options, "--", *initdb], f"pg_createcluster {version} {name}")
-    found = find(version, name)
-    if found is None:
-        raise ConfigError(f"pg_createcluster made no cluster {version}/{name}")
-    return found
+    def _transaction(self, database: str, steps: list[Step]) -> None:
+        connection = self.connect(database)
+        with connection.transaction():
+            for step in steps:
+                try:
+                    for statement in [QUIET, step.sql, LOUD] if step.secret else [step.sql]:
+                        connection.execute(statement)
+                except psycopg.Error as exc:
+                    raise ObjectsError(f"{step}: {primary(exc)}") from exc
 
-
-def primary_values(cluster: Cluster) -> dict[str, int]:
-    """What the primary of a standby ran with: below that a standby refuses to start."""
-    out = run(as_owner([f"{cluster.programs}/pg_controldata", cluster.data]), "pg_controldata")
-    return {name: int(value) for name, value in CONTROL.findall(out)}
+    def _import(self, step: Step) -> list[Step]:
+        account = self.account if os.geteuid() == 0 else None
+        target = {"PGHOST": self.directory, "PGPORT": str(self.port), "PGUSER": self.user, "PGDATABASE": step.database}
+        imported = run(SchemaFile(step.database, step.owner, step.script or "", step.sql), target, account)
+        return [step] if imported else []
 
 
 @contextmanager
-def session(folder: str, port: int, seconds: int = 5) -> Iterator[Any]:
-    """A connection as the superuser, let in because of the user of this process: no password anywhere."""
+def acting_as(account: pwd.struct_passwd | None) -> Iterator[None]:
+    """Peer authentication looks at the effective user of whoever connects."""
+    if account is None or os.geteuid() != 0:
+        yield
+        return
+    group = os.getegid()
+    os.setegid(account.pw_gid)
+    os.seteuid(account.pw_uid)
     try:
-        import psycopg
-    except ImportError:
-        raise ConfigError("psycopg is missing for Ansible's Python on this host: install python3-psycopg") from None
-    user = pwd.getpwnam(OWNER)
-    os.setegid(user.pw_gid)
-    os.seteuid(user.pw_uid)
-    try:
-        connection = psycopg.connect(
-            host=folder,
-            port=port,
-            user=OWNER,
-            dbname=OWNER,
-            connect_timeout=seconds,
-            autocommit=True,
-            application_name="shipshape.stack",
-        )
-    except psycopg.OperationalError as exc:
-        raise ConfigError(f"the server does not answer: {' '.join(str(exc).split())}") from None
+        yield
     finally:
         os.seteuid(0)
-        os.setegid(0)
-    try:
-        yield connection
-    except psycopg.Error as exc:
-        raise ConfigError(f"the server says: {' '.join(str(exc).split())}") from exc
-    finally:
-        connection.close()
+        os.setegid(group)
 
 
-def read_live(connection: Any) -> tuple[dict[str, Live], dict[str, str], float]:
-    """The running settings, whose line each of them comes from, and when the files were read."""
-    live = {row[0]: Live(*row[1:]) for row in connection.execute(SETTINGS)}
-    winners = dict(connection.execute(WINNERS).fetchall())
-    loaded = connection.execute("SELECT extract(epoch FROM pg_conf_load_time())::float8").fetchone()[0]
-    return live, winners, loaded
-
-
-def answers(cluster: Cluster) -> bool:
-    address = cluster.address()
-    if address is None:
-        return False
-    try:
-        with session(*address) as connection:
-            return bool(connection.execute("SELECT 1").fetchone())
-    except ConfigError:
-        return False
-
-
-def wait(condition: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.1)
-    return True
-
-
-def _speaks(address: str, port: int) -> bool:
-    """Whether PostgreSQL answers a request for TLS there: with one letter, yes or no."""
-    with socket.create_connection((address, port), 5) as connection:
-        connection.sendall(struct.pack("!ii", 8, 80877103))
-        return connection.recv(1) in (b"S", b"N")
-
-
-def deaf(addresses: str, port: int) -> list[str]:
-    """Addresses that it should listen on and does not: with one of two taken, PostgreSQL starts all the same."""
-    found = []
-    for name in (part.strip() for part in addresses.split(",") if part.strip()):
-        for address in ANY.get(name) or sorted({str(entry[4][0]) for entry in socket.getaddrinfo(name, port)}):
-            try:
-                speaks = _speaks(address, port)
-            except OSError as exc:
-                if exc.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                    continue  # a host without IPv6
-                speaks = False
-            if not speaks:
-                found.append(f"{address} port {port}")
-    return found
-
-
-def last_words(cluster: Cluster, size: int = 4000) -> str:
-    """The end of the log, for the reason why a server did not start."""
-    try:
-        with open(cluster.log, "rb") as handle:
-            handle.seek(max(0, os.path.getsize(cluster.log) - size))
-            return handle.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
-
-
-def systemctl(verb: str, cluster: Cluster, seconds: int) -> None:
-    """Done means that the server answers a query; systemd's own opinion is not asked."""
-    rc, out, err = run_command(["systemctl", verb, "--no-block", cluster.unit])
-    if rc != 0:
-        raise ConfigError(f"systemctl {verb} {cluster.unit} failed (rc {rc}): {(err or out).strip()}")
-    wait(lambda: not _busy(cluster), seconds)
-    if not wait(lambda: answers(cluster), 10):
-        raise ConfigError(f"{cluster.unit} does not answer after systemctl {verb}")
-
-
-def _busy(cluster: Cluster) -> bool:
-    """A job of systemd is still under way: a shutdown that writes a checkpoint, or a start that replays WAL."""
-    return run_command(["systemctl", "list-jobs", "--no-legend", cluster.unit])[1].strip().encode() != b""
+def primary(exc: Any) -> str:
+    """The server's sentence, without the statement and without rows."""
+    found = exc.diag.message_primary or str(exc).strip()
+    return f"{found} ({exc.diag.message_hint})" if exc.diag.message_hint else found
