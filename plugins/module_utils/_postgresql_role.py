@@ -11,8 +11,8 @@ from typing import Any
 
 from ._memory_budget import MemoryBudgetError, mebibytes
 from ._postgresql_hba import problems as hba_problems
-from ._postgresql_tuning import VERSIONS
 
+VERSIONS = range(13, 19)  # those that the tuner knows
 CLUSTER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 PATH = re.compile(r"/[^\0\n]+")
 # Which users of the system are which roles: root is let in as the superuser, for health checks and at 3 a.m.
