@@ -5,11 +5,21 @@
 
 from __future__ import annotations
 
-from ansible_collections.shipshape.stack.plugins.module_utils._postgresql_role import databases, hba, problems
+from ansible_collections.shipshape.stack.plugins.module_utils._postgresql_role import (
+    databases,
+    hba,
+    pool_hba,
+    problems,
+)
 
 
 class FilterModule:
     """The filters by name."""
 
     def filters(self):
-        return {"postgresql_databases": databases, "postgresql_hba": hba, "postgresql_problems": problems}
+        return {
+            "postgresql_databases": databases,
+            "postgresql_hba": hba,
+            "postgresql_pool_hba": pool_hba,
+            "postgresql_problems": problems,
+        }

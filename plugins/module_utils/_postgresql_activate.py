@@ -13,8 +13,8 @@ from typing import Any
 from . import _postgresql_cluster as server
 from ._config_apply import Tools
 from ._config_restore import ConfigError
-from ._postgresql_conf import Machine, Verdict, judge
 from ._postgresql_cluster import Cluster
+from ._postgresql_conf import Machine, Verdict, judge
 
 CONF = "conf.d/50-shipshape.conf"
 RELOAD_SECONDS = 15.0

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from . import _machine_limits as limits
-from . import _postgresql_scratch as scratch
 from . import _postgresql_cluster as server
+from . import _postgresql_scratch as scratch
 from ._config_apply import Tools, converge, predict, recover
 from ._config_entries import Request, parse
 from ._config_restore import ConfigError
 from ._postgresql_activate import CERTIFICATES, CONF, Wanted, ask, serve, take_back, transaction
+from ._postgresql_cluster import Cluster
 from ._postgresql_conf import Machine, conf_text, merge, parse_conf, steady, text_of
 from ._postgresql_hba import hba_text, ident_text
-from ._postgresql_cluster import Cluster
 from ._postgresql_tuning import tune
 
 HEADER = "# Written by shipshape.stack.postgresql_config: changes made here are lost."

@@ -42,6 +42,14 @@ def _name(word: str, keywords: Sequence[str], what: str) -> str:
     return f'"{word}"'
 
 
+def is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _address(value: Any) -> str:
     """A network, a host name or one of the keywords. Without its mask an address would be a syntax error."""
     text = str(value)

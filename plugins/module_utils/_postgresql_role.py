@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ._memory_budget import MemoryBudgetError, mebibytes
+from ._postgresql_hba import is_network, line
 from ._postgresql_hba import problems as hba_problems
 
 VERSIONS = range(13, 19)  # those that the tuner knows
@@ -17,6 +18,7 @@ CLUSTER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 PATH = re.compile(r"/[^\0\n]+")
 # Which users of the system are which roles: root is let in as the superuser, for health checks and at 3 a.m.
 MAP = "shipshape"
+LOOPBACK = ("127.0.0.1/32", "::1/128")
 
 
 def problems(options: Mapping[str, Any]) -> list[str]:
@@ -79,6 +81,11 @@ def _client_problems(options: Mapping[str, Any]) -> list[str]:
         if client.get("tls", True) and not options["postgresql_tls"]:
             found.append(f"{where} demands TLS, but postgresql_tls is false")
         found += hba_problems(_client_rules(client), where)
+        if options["postgresql_pgbouncer"]:
+            names = [network for network in client.get("networks") or [] if not is_network(network)]
+            found += [
+                f"{where}: {name} is no network, and pgbouncer knows no names: give its address" for name in names
+            ]
     return found
 
 
@@ -103,16 +110,24 @@ def hba(
 ) -> list[dict[str, Any]]:
     """The rules of pg_hba.conf, in the order in which they are tried."""
     superusers = ["postgres", *(role["name"] for role in roles if role.get("superuser"))]
-    loopback = ["127.0.0.1/32", "::1/128"]
     found: list[dict[str, Any]] = [{"type": "local", "users": ["postgres"], "method": "peer", "options": {"map": MAP}}]
     found += [dict(rule) for rule in own]
     # Through pgbouncer everybody comes as the user of the system that it runs as, so the socket asks for passwords.
     found.append({"type": "local", "method": "scram-sha-256" if pool else "peer"})
-    found += [{"type": "host", "address": address, "method": "scram-sha-256"} for address in loopback]
+    found += [{"type": "host", "address": address, "method": "scram-sha-256"} for address in LOOPBACK]
     found.append({"type": "host", "users": superusers, "address": "all", "method": "reject"})
     for client in clients:
         found += _client_rules(client)
     return found
+
+
+def pool_hba(clients: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The same clients as pgbouncer's own rules have them: to the server they all come from the socket."""
+    rules: list[dict[str, Any]] = [{"type": "local"}]
+    rules += [{"type": "host", "address": address} for address in LOOPBACK]
+    for client in clients:
+        rules += _client_rules(client)
+    return [line(rule) for rule in rules]
 
 
 def databases(

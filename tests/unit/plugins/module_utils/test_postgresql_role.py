@@ -10,7 +10,7 @@ import pathlib
 import pytest
 import yaml
 from ansible_collections.shipshape.stack.plugins.module_utils._postgresql_hba import hba_text
-from ansible_collections.shipshape.stack.plugins.module_utils._postgresql_role import databases, hba, problems
+from ansible_collections.shipshape.stack.plugins.module_utils._postgresql_role import databases, hba, pool_hba, problems
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 SPEC = yaml.safe_load((ROOT / "roles/postgresql/meta/argument_specs.yml").read_text(encoding="utf-8"))
@@ -36,6 +36,10 @@ BAD = [
     ({"postgresql_clients": [{"users": ["a"]}]}, "postgresql_clients[0] has no networks"),
     ({"postgresql_clients": [{"networks": ["10.0.0.1/8"]}]}, "postgresql_clients[0][0]: address '10.0.0.1/8'"),
     ({"postgresql_clients": [{"networks": ["10.0.0.0/8"]}], "postgresql_tls": False}, "demands TLS"),
+    (
+        {"postgresql_clients": [{"networks": ["db.example.com"]}], "postgresql_pgbouncer": True},
+        "postgresql_clients[0]: db.example.com is no network",
+    ),
     ({"postgresql_hba_rules": [{"type": "x"}]}, "postgresql_hba_rules[0]: type 'x'"),
     ({"postgresql_role_passwords": {"shop": "x"}}, "postgresql_role_passwords: shop is not in postgresql_roles"),
 ]
@@ -92,3 +96,9 @@ def test_databases_get_their_schema_and_the_statistics_their_place():
     own = [{"name": "postgres"}]
     assert databases(own, {}, ["pg_stat_statements"]) == own
     assert databases([], {}, []) == []
+
+
+def test_the_pooler_lets_the_same_clients_in():
+    lines = pool_hba([{"networks": ["10.0.0.0/8"], "users": ["shop"]}, {"networks": ["10.1.0.0/16"], "tls": False}])
+    assert [row.split()[0] for row in lines] == ["local", "host", "host", "hostssl", "host"]
+    assert lines[3].split() == ["hostssl", "all", "shop", "10.0.0.0/8", "scram-sha-256"]
