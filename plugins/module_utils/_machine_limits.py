@@ -15,6 +15,7 @@ from typing import Optional
 
 CGROUP = "sys/fs/cgroup"
 MIB = 1024**2
+SUFFIXES = (".service", ".scope", ".slice")
 # Disks of virtual machines: most say that they spin, whatever is below them.
 VIRTUAL_NAMES = ("vd", "xvd")
 VIRTUAL_VENDORS = ("QEMU", "Msft", "VMware", "VBOX", "Google", "Xen")
@@ -63,7 +64,7 @@ def _folders(root: Path, mount: str, controller: str, unit: Optional[str]) -> It
     machine = top / _own_path(root, controller).strip("/")
     starts = [machine]
     if unit:
-        name = unit if "." in unit.rpartition("@")[2] else f"{unit}.service"
+        name = unit if unit.endswith(SUFFIXES) else f"{unit}.service"
         found = _find(machine if machine.is_dir() else top, name)
         starts += [found] if found else []
     for start in starts:

@@ -183,7 +183,7 @@ def _parallel(ask: Ask, slots: int) -> int:
 
 
 def solve(ask: Ask) -> tuple[Memory, bool]:
-    """The division, and whether as many connections as it has to have fit with a good work_mem.
+    """The division, and whether work_mem and shared_buffers are as they should be in it.
 
     Connections give way first. Where they may not (a standby, a number that the user insists on), everything else does;
     whether that was enough says C(total_kb).
@@ -198,7 +198,9 @@ def solve(ask: Ask) -> tuple[Memory, bool]:
         parallel = max(0, min(parallel, slots - connections))
     memory = replace(first, connections=connections, parallel_workers=parallel)
     if memory.active > slots:
-        return _squeeze(ask, memory, room), False
+        squeezed = _squeeze(ask, memory, room)
+        same = (squeezed.shared_buffers_kb, squeezed.work_kb) == (memory.shared_buffers_kb, memory.work_kb)
+        return squeezed, same and squeezed.total_kb <= ask.share_kb
     if "work_mem" not in ask.fixed:
         memory = replace(memory, work_kb=_work(room, memory, WORK_FLOOR_KB, ask.profile.work_most_kb))
     return memory, True
