@@ -1,0 +1,511 @@
+"""postgresql_objects on real servers, PostgreSQL 15 and 17: who can do what, what stays secret, what is refused."""
+
+from __future__ import annotations
+
+import base64
+import concurrent.futures
+import json
+import re
+
+import pytest
+
+from .conftest import until
+
+INSTALL = (
+    "apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -qqy --no-install-recommends"
+    " postgresql python3-psycopg >/dev/null 2>&1"
+)
+PASSWORDS = {"shop": "s3cret'x\\y \"z", "clerk": "pässwörd-ﬁ", "report": "r3port-pass"}
+ROLES = [
+    {"name": "shop"},
+    {"name": "clerk", "connection_limit": 5, "valid_until": "2090-01-01"},
+    {"name": "report", "settings": {"statement_timeout": "30s", "search_path": 'public, "$user"'}},
+    {"name": "stranger", "password": "str4nger'\\pass"},
+]
+SHOP = {
+    "name": "shop",
+    "owner": "shop",
+    "locale": "C.UTF-8",
+    "schemas": [{"name": "app"}],
+    "readers": ["report"],
+    "writers": ["clerk"],
+    "settings": {"work_mem": "8MB", "jit": False},
+    "extensions": ["pgcrypto", "uuid-ossp"],
+}
+ALL = {"roles": ROLES, "passwords": PASSWORDS, "databases": [SHOP]}
+
+
+class Servers:
+    """Both hosts, and the module called on them."""
+
+    def __init__(self, hosts):
+        self.hosts, self.names = hosts, hosts.names
+
+    def play(self, params, *words, on=None):
+        """The result of each host; a message of a failure is a result, too."""
+        shown = "RESULT={{ inventory_hostname }}:{{ result | to_json | b64encode }}="
+        tasks = [
+            {
+                "name": "Call",
+                "shipshape.stack.postgresql_objects": params,
+                "register": "result",
+                "ignore_errors": True,
+            },
+            {"name": "Show", "ansible.builtin.debug": {"msg": shown}},
+        ]
+        python = {"ansible_python_interpreter": "/usr/bin/python3"}
+        play = [{"hosts": on or "all", "gather_facts": False, "become": True, "vars": python, "tasks": tasks}]
+        run = self.hosts.play(play, "--diff", *words)
+        found = re.findall(r"RESULT=(\w+):([A-Za-z0-9+/=]+?)=+\W", run.output)
+        assert {name for name, _text in found} == set(run.recap), run.output
+        results = {name: json.loads(base64.b64decode(text + "=" * (-len(text) % 4))) for name, text in found}
+        return results, run.output
+
+    def call(self, params, *words, on=None):
+        """It works, and a second call changes nothing."""
+        results, output = self.play(params, *words, on=on)
+        assert not [one["msg"] for one in results.values() if one.get("failed")], output
+        if "--check" not in words:
+            again, output = self.play(params, on=on)
+            assert {name: one["steps"] for name, one in again.items()} == dict.fromkeys(again, []), output
+            assert not any(one["changed"] for one in again.values())
+        return results
+
+    def refused(self, params, *words, on=None):
+        results, output = self.play(params, *words, on=on)
+        assert all(one.get("failed") and not one["changed"] for one in results.values()), output
+        return {name: one["msg"] for name, one in results.items()}
+
+    def shells(self, script):
+        return self.hosts.shells(dict.fromkeys(self.names, script))
+
+    def sql(self, name, statement, database="shop"):
+        return self.hosts.shell(
+            name, f"cd /; runuser -u postgres -- psql -XtA -d {database} <<'EOF'\n{statement}\nEOF"
+        ).strip()
+
+    def as_role(self, name, role, statement, database="shop", password=None):
+        """Over TCP with a password: what it printed, and what went wrong."""
+        password = {**PASSWORDS, "stranger": "str4nger'\\pass"}[role] if password is None else password
+        quoted = "'" + password.replace("'", "'\\''") + "'"
+        script = (
+            f"export PGPASSWORD={quoted} PGCONNECT_TIMEOUT=5\n"
+            f"psql -XtA -v ON_ERROR_STOP=1 -h 127.0.0.1 -U {role} -d {database} 2>&1 <<'EOF' || true\n{statement}\nEOF"
+        )
+        return self.hosts.shell(name, script).strip()
+
+    def state(self, name):
+        """All that the module could change of the cluster as a whole."""
+        script = (
+            'runuser -u postgres -- sh -c \'pg_dumpall -g; psql -XtAl; psql -XtA shop -c "\\ddp" -c "\\dp" -c "\\dn+"\''
+        )
+        return re.sub(r"(?m)^\\(un)?restrict .*$", "", self.hosts.shell(name, f"cd /; {script}"))
+
+
+@pytest.fixture(scope="module")
+def servers(hosts):
+    found = Servers(hosts)
+    # Nothing is installed: all is predicted, nothing fails.
+    results = found.call(ALL, "--check")
+    for one in results.values():
+        assert "+ database shop: owner shop, UTF8" in one["steps"]
+    assert all("python3-psycopg" in message for message in found.refused(ALL).values())
+    found.shells(INSTALL)
+    for script in (
+        "runuser -u postgres -- psql -qc \"ALTER SYSTEM SET log_statement TO 'all'\"",
+        "systemctl reload postgresql",
+    ):
+        found.shells(f"cd /; {script}")
+    found.hosts.shell(
+        "d13",
+        "cd /; runuser -u postgres -- psql -qc 'ALTER SYSTEM SET shared_preload_libraries TO pg_stat_statements';"
+        " systemctl restart postgresql",
+    )
+    until(lambda: found.sql("d13", "SELECT 1", "postgres") == "1", 20, "PostgreSQL")
+    return found
+
+
+@pytest.fixture(scope="module")
+def shop(servers):
+    """As declared, from nothing; the first call is watched."""
+    watch = (
+        "import glob, time\n"
+        "seen, end = set(), time.time() + 60\n"
+        "while time.time() < end and not glob.glob('/run/enough'):\n"
+        "    for name in glob.glob('/proc/[0-9]*/cmdline') + glob.glob('/proc/[0-9]*/environ'):\n"
+        "        try: seen.add(open(name, 'rb').read())\n"
+        "        except OSError: pass\n"
+        "open('/root/seen', 'wb').write(b'\\n'.join(seen))\n"
+    )
+    packed = base64.b64encode(watch.encode()).decode()
+    servers.shells(
+        f"rm -f /run/enough; echo {packed} | base64 -d >/root/watch.py; systemd-run -q --unit=watch python3 /root/watch.py"
+    )
+    servers.call({**ALL, "databases": [{**SHOP, "schema_content": "CREATE TABLE public.first (id int);"}]})
+    servers.shells("touch /run/enough; while systemctl is-active -q watch; do sleep 0.2; done")
+    return servers
+
+
+# --- who can do what --------------------------------------------------------------------------------------------------
+
+
+def test_a_migration_is_readable_and_nobody_has_more_than_that(shop):
+    migration = (
+        "CREATE TABLE public.orders (id serial PRIMARY KEY, note text);"
+        "CREATE TABLE app.items (id int GENERATED ALWAYS AS IDENTITY, note text);"
+        "CREATE SCHEMA later; CREATE TABLE later.more (id serial, note text);"
+    )
+    for name in shop.names:
+        done = shop.as_role(name, "shop", migration)
+        assert "ERROR" not in done, done
+        for table in ("public.orders", "app.items", "later.more"):
+            insert = f"INSERT INTO {table} (note) VALUES ('x')"
+            assert shop.as_role(name, "clerk", insert) == "INSERT 0 1"
+            assert shop.as_role(name, "report", f"SELECT count(*) FROM {table}") == "1"
+            assert "permission denied for table" in shop.as_role(name, "report", insert)
+            assert "permission denied for table" in shop.as_role(name, "report", f"DELETE FROM {table}")
+            assert shop.as_role(name, "clerk", f"UPDATE {table} SET note = 'y'") == "UPDATE 1"
+            assert "permission denied for table" in shop.as_role(name, "clerk", f"TRUNCATE {table}")
+        for schema in ("public", "app", "later"):
+            for role in ("clerk", "report"):
+                assert "permission denied for schema" in shop.as_role(
+                    name, role, f"CREATE TABLE {schema}.mine (id int)"
+                )
+        assert "permission denied" in shop.as_role(name, "clerk", "CREATE TEMPORARY TABLE mine (id int)")
+        assert shop.as_role(name, "report", "SHOW statement_timeout") == "30s"
+        assert shop.as_role(name, "report", "SHOW search_path") == 'public, "$user"'
+        assert shop.as_role(name, "report", "SHOW work_mem") == "8MB"
+    # What a superuser adds is caught up with.
+    for name in shop.names:
+        shop.sql(name, "CREATE TABLE app.by_hand (id int)")
+    steps = shop.call(ALL)
+    for name in shop.names:
+        assert len(steps[name]["steps"]) == 2, steps
+        assert shop.as_role(name, "report", "SELECT count(*) FROM app.by_hand") == "0"
+
+
+def test_strangers_and_wrong_passwords_stay_outside(shop):
+    for name in shop.names:
+        assert 'permission denied for database "shop"' in shop.as_role(name, "stranger", "SELECT 1")
+        assert shop.as_role(name, "stranger", "SELECT 1", "postgres") == "1"
+        for role in PASSWORDS:
+            assert shop.as_role(name, role, "SELECT 1") == "1"
+            assert "password authentication failed" in shop.as_role(name, role, "SELECT 1", password="wr0ng")
+
+
+def test_a_reader_that_is_not_declared_any_more_loses_that_and_nothing_else(shop):
+    for name in shop.names:
+        shop.sql(
+            name,
+            "CREATE ROLE foreigner; GRANT SELECT ON public.first TO foreigner; GRANT TRUNCATE ON public.first TO clerk;"
+            "GRANT CONNECT ON DATABASE shop TO foreigner",
+        )
+    results = shop.call({**ALL, "databases": [{**SHOP, "readers": [], "writers": ["report"]}]})
+    for name in shop.names:
+        assert "- database shop: clerk may CONNECT" in results[name]["steps"]
+        assert "permission denied for database" in shop.as_role(name, "clerk", "SELECT 1")
+        assert "ERROR" not in shop.as_role(name, "shop", "CREATE TABLE public.secret (id int)")
+        acl = shop.sql(name, "SELECT relacl::text FROM pg_class WHERE relname IN ('first', 'secret') ORDER BY relname")
+        first, secret = acl.splitlines()
+        assert "foreigner=r/shop" in first
+        assert "clerk=D/shop" in first
+        assert "clerk" not in secret
+        assert shop.as_role(name, "report", "INSERT INTO public.first VALUES (1)") == "INSERT 0 1"
+    results = shop.call(ALL)
+    for name in shop.names:
+        assert "permission denied" in shop.as_role(name, "report", "INSERT INTO public.first VALUES (1)")
+        assert shop.sql(name, "SELECT has_database_privilege('foreigner', 'shop', 'CONNECT')") == "t"
+        shop.sql(name, "DROP OWNED BY foreigner; DROP ROLE foreigner")
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_password_is_in_a_log_or_an_argument(shop):
+    for name in shop.names:
+        # Its own words are found, so the others would be.
+        log = shop.hosts.shell(name, "cat /var/log/postgresql/*; journalctl -o cat; tr '\\0' ' ' </root/seen")
+        assert 'CREATE ROLE "clerk"' in log
+        assert "psql -X -q" in log
+        for word in ("s3cret", "pässwörd", "r3port", "str4nger", "SCRAM-SHA-256$"):
+            lines = [line for line in log.splitlines() if word in line and "PGPASSWORD" not in line]
+            assert lines == []
+    shop.sql("d13", "CREATE EXTENSION IF NOT EXISTS pg_stat_statements", "postgres")
+    seen = shop.sql("d13", "SELECT query FROM pg_stat_statements", "postgres")
+    assert "ALTER ROLE" in seen
+    assert "PASSWORD" not in seen
+
+
+def test_other_passwords_are_replaced_and_fitting_ones_left(shop):
+    stored = "SELECT rolname, rolpassword FROM pg_authid WHERE rolname IN ('shop', 'clerk', 'report') ORDER BY 1"
+    before = {name: shop.sql(name, stored) for name in shop.names}
+    shop.call(ALL)
+    assert {name: shop.sql(name, stored) for name in shop.names} == before
+    for name in shop.names:
+        shop.sql(
+            name,
+            "SET password_encryption = md5; ALTER ROLE report PASSWORD 'r3port-pass'; ALTER ROLE clerk PASSWORD 'x'",
+        )
+        assert "|md5" in shop.sql(name, stored)
+    results = shop.call(ALL)
+    for name in shop.names:
+        assert len(results[name]["steps"]) == 2
+        assert shop.sql(name, stored).count("SCRAM-SHA-256$4096:") == 3
+        assert shop.as_role(name, "clerk", "SELECT 1") == "1"
+        shop.sql(name, f"ALTER ROLE clerk PASSWORD '{PASSWORDS['clerk']}'")
+    # What the server itself makes of a password fits, too, with letters that SASLprep changes.
+    assert all(not one["changed"] for one in shop.call(ALL).values())
+
+
+# --- schema files -----------------------------------------------------------------------------------------------------
+
+DUMP = """\
+SET client_encoding = 'UTF8';
+SELECT pg_catalog.set_config('search_path', '', false);
+CREATE TABLE public.orders (id integer NOT NULL, note text);
+ALTER TABLE public.orders OWNER TO shop;
+COPY public.orders (id, note) FROM stdin;
+1\tit's
+2\t;COMMIT
+\\.
+CREATE FUNCTION public.one() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END;
+"""
+
+
+def imports(content, **more):
+    return {"roles": ROLES, "databases": [{**SHOP, "name": "imported", "schema_content": content, **more}]}
+
+
+@pytest.fixture
+def _none(shop):
+    yield
+    shop.play({"databases": [{"name": "imported", "state": "absent", "confirm_drop": "imported"}]})
+
+
+@pytest.mark.usefixtures("_none")
+def test_a_schema_file_is_imported_once(shop):
+    results = shop.call(imports(DUMP))
+    for name in shop.names:
+        assert results[name]["imported"] == ["imported"]
+        assert shop.as_role(name, "report", "SELECT count(*) FROM public.orders", "imported") == "2"
+        owner = "SELECT tableowner FROM pg_tables WHERE schemaname = 'public'"
+        assert shop.sql(name, owner, "imported") == "shop"
+        shop.sql(name, "DROP TABLE public.orders", "imported")
+    results = shop.call(imports(DUMP + "-- more\n"))
+    for name in shop.names:
+        assert "imported: the schema file is another one" in " ".join(results[name]["warnings"])
+        assert shop.sql(name, "SELECT to_regclass('public.orders') IS NULL", "imported") == "t"
+
+
+@pytest.mark.usefixtures("_none")
+def test_a_database_with_tables_is_left_alone(shop):
+    shop.call(imports(None))
+    for name in shop.names:
+        assert "ERROR" not in shop.as_role(name, "shop", "CREATE TABLE public.own (id int)", "imported")
+    results = shop.call(imports(DUMP))
+    for name in shop.names:
+        assert "imported has tables already" in " ".join(results[name]["warnings"])
+        assert shop.sql(name, "SELECT to_regclass('public.orders') IS NULL", "imported") == "t"
+
+
+BROKEN = [
+    pytest.param(
+        "INSERT INTO public.orders VALUES (3, 'a secret';\n", 'line 10: syntax error at or near ";"', id="statement"
+    ),
+    pytest.param("SELECT 'open", "unterminated quoted string", id="quote"),
+    pytest.param("COPY public.orders FROM stdin;\nx\tnot a number\n", "invalid input syntax", id="copy-without-end"),
+    pytest.param("COMMIT;\nCREATE TABLE public.late (id int);\n", "take BEGIN, COMMIT", id="commit"),
+    pytest.param("ROLLBACK;\nCREATE TABLE public.late (id int);\n", "take BEGIN, COMMIT", id="rollback"),
+    pytest.param("\\connect postgres\nCREATE TABLE public.late (id int);\n", "take BEGIN, COMMIT", id="connect"),
+    pytest.param("CREATE ROLE more;\n", "permission denied to create role", id="not-as-superuser"),
+    pytest.param("\\nonsense\n", "invalid command", id="command"),
+]
+
+
+@pytest.mark.usefixtures("_none")
+@pytest.mark.parametrize(("more", "words"), BROKEN)
+def test_a_broken_schema_file_leaves_nothing(shop, more, words):
+    messages = shop.refused(imports(DUMP + more))
+    for name in shop.names:
+        assert words in messages[name]
+        assert "a secret" not in messages[name]
+        assert shop.sql(name, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", "imported") == "0"
+        assert shop.sql(name, "SELECT to_regclass('public.late') IS NULL", "postgres") == "t"
+    results = shop.call(imports(DUMP))
+    assert all(one["imported"] == ["imported"] for one in results.values())
+
+
+@pytest.mark.usefixtures("_none")
+@pytest.mark.parametrize("victims", ["module", "psql", "both"])
+def test_a_killed_import_is_done_once(shop, victims):
+    slow = imports(DUMP + "SELECT pg_sleep(3);\nINSERT INTO public.orders VALUES (3, 'last');\n")
+    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(3)%'"
+    find = "psql=$(pgrep -x -u postgres psql); module=$(ps -o ppid= -p $psql)"
+    kill = {"module": "kill -9 $module", "psql": "kill -9 $psql", "both": "kill -9 $module $psql"}[victims]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        run = pool.submit(shop.play, slow)
+        for name in shop.names:
+            until(lambda: shop.sql(name, sleeping, "postgres") == "1", 30, f"the import on {name}")  # noqa: B023
+        shop.shells(f"{find}; {kill}")
+        results, output = run.result()
+    assert all(one["failed"] for one in results.values()), output
+    results = shop.call(slow)
+    for name in shop.names:
+        # What goes on without its module is waited for, and not done twice.
+        assert results[name]["imported"] == ([] if victims == "module" else ["imported"])
+        assert shop.as_role(name, "report", "SELECT count(*) FROM public.orders", "imported") == "3"
+
+
+# --- extensions -------------------------------------------------------------------------------------------------------
+
+
+def test_extensions_work(shop):
+    for name in shop.names:
+        assert len(shop.as_role(name, "shop", "SELECT uuid_generate_v4()")) == 36
+        assert shop.as_role(name, "shop", "SELECT crypt('x', gen_salt('bf')) LIKE '$2a$%'") == "t"
+    wish = {**SHOP, "extensions": ["pg_stat_statements", {"name": "citext", "schema": "app", "version": "1.5"}]}
+    shop.call({**ALL, "databases": [wish]}, on="d13")
+    assert int(shop.sql("d13", "SELECT count(*) FROM pg_stat_statements")) > 0
+    assert shop.sql("d13", "SELECT extversion FROM pg_extension WHERE extname = 'citext'") == "1.5"
+    wish["extensions"][1]["version"] = "latest"
+    results = shop.call({**ALL, "databases": [wish]}, on="d13")
+    assert results["d13"]["steps"] == ["- database shop: extension citext 1.5, + database shop: extension citext 1.6"]
+
+
+def test_an_extension_that_cannot_work_is_refused(shop):
+    before = shop.state("d12")
+    wish = {**SHOP, "owner": "stranger", "extensions": ["pg_stat_statements", "vector"]}
+    message = shop.refused({**ALL, "databases": [wish]}, on="d12")["d12"]
+    assert "works only if shared_preload_libraries has pg_stat_statements" in message
+    assert "perhaps postgresql-15-pgvector" in message
+    assert shop.state("d12") == before
+    # The package and the setting may come with the same play.
+    results = shop.call({**ALL, "databases": [wish]}, "--check", on="d12")
+    assert "perhaps postgresql-15-pgvector" in " ".join(results["d12"]["warnings"])
+
+
+# --- what goes, and what is refused -----------------------------------------------------------------------------------
+
+
+def test_dropping_needs_a_confirmation(shop):
+    params = {"roles": [*ROLES, {"name": "old"}], "databases": [{"name": "old", "owner": "old", "readers": ["report"]}]}
+    shop.call(params)
+    for name in shop.names:
+        shop.sql(name, "CREATE TABLE public.t (id int); ALTER TABLE public.t OWNER TO old", "old")
+        shop.sql(name, "GRANT SELECT ON public.first TO old; GRANT CREATE ON DATABASE shop TO old")
+    drop = {"name": "old", "state": "absent"}
+    assert "add confirm_drop: old" in shop.refused({"databases": [drop]})["d13"]
+    assert "add confirm_drop: old" in shop.refused({"databases": [{**drop, "confirm_drop": "shop"}]})["d13"]
+    message = shop.refused({"roles": [{"name": "old", "state": "absent"}]})["d13"]
+    assert "role old cannot be dropped: it owns database old" in message
+    assert [shop.sql(name, "SELECT count(*) FROM public.t", "old") for name in shop.names] == ["0", "0"]
+    goes = {"roles": [{"name": "old", "state": "absent"}], "databases": [{**drop, "confirm_drop": "old"}]}
+    predicted = shop.call(goes, "--check")
+    results = shop.call(goes)
+    for name in shop.names:
+        assert predicted[name]["steps"] == results[name]["steps"]
+        assert shop.sql(name, "SELECT count(*) FROM pg_roles WHERE rolname = 'old'") == "0"
+        assert shop.sql(name, "SELECT count(*) FROM pg_database WHERE datname = 'old'") == "0"
+
+
+def test_another_owner_can_migrate_and_the_old_one_cannot(shop):
+    roles = [*ROLES, {"name": "next"}]
+    moved = {"name": "moved", "owner": "shop", "readers": ["report"]}
+    shop.call({"roles": roles, "databases": [moved]})
+    shop.call({"roles": roles, "databases": [{**moved, "owner": "next"}]})
+    for name in shop.names:
+        assert "permission denied for database" in shop.as_role(name, "shop", "SELECT 1", "moved")
+        shop.sql(name, "SET ROLE next; CREATE TABLE public.t (id int)", "moved")
+        assert shop.as_role(name, "report", "SELECT count(*) FROM public.t", "moved") == "0"
+    gone = {"databases": [{"name": "moved", "state": "absent", "confirm_drop": "moved"}]}
+    shop.call({**gone, "roles": [{"name": "next", "state": "absent"}]})
+
+
+def test_memberships_are_exact(shop):
+    roles = [{"name": "group", "login": False}, {"name": "member", "member_of": ["group", "pg_monitor"]}]
+    shop.call({"roles": roles})
+    for name in shop.names:
+        shop.sql(name, "GRANT group TO shop WITH ADMIN OPTION; SET ROLE shop; REVOKE group FROM member")
+        shop.sql(name, "SET ROLE shop; GRANT group TO member")
+    results = shop.call({"roles": [roles[0], {"name": "member", "member_of": ["pg_read_all_stats"]}]})
+    for name in shop.names:
+        groups = "SELECT string_agg(g.rolname, ' ') FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid"
+        assert shop.sql(name, f"{groups} WHERE m.member = 'member'::regrole") == "pg_read_all_stats"
+        assert "- role member: member of group" in results[name]["steps"]
+        shop.sql(name, "REVOKE group FROM shop")
+    shop.call({"roles": [{"name": one, "state": "absent"} for one in ("group", "member")]})
+
+
+REFUSED = [
+    pytest.param({"databases": [{**SHOP, "owner": "nobody"}]}, "names role nobody, which does not exist", id="owner"),
+    pytest.param({"databases": [{**SHOP, "readers": ["nobody"]}]}, "names role nobody", id="reader"),
+    pytest.param({"roles": [{"name": "new"}, {"name": "pg_new"}]}, "names that begin with pg_ belong", id="reserved"),
+    pytest.param({"roles": [{"name": "new"}, {"name": "postgres"}]}, "works as: leave it out", id="own-role"),
+    pytest.param({"roles": [{"name": "new"}, {"name": "new"}]}, "new is there 2 times", id="twice"),
+    pytest.param({"databases": [{**SHOP, "encoding": "LATIN1"}]}, "has encoding UTF8, not LATIN1", id="encoding"),
+    pytest.param({"databases": [{**SHOP, "locale": "C"}]}, "has lc_collate C.UTF-8, not C,", id="locale"),
+    pytest.param({"databases": [{"name": "new", "encoding": "UTF9"}]}, "UTF9 is not an encoding", id="no-encoding"),
+    pytest.param({"databases": [{"name": "new", "locale": "xx_YY"}]}, "has no locale xx_YY", id="no-locale"),
+    pytest.param({"databases": [{"name": "new", "template": "x"}]}, "there is no template x", id="no-template"),
+    pytest.param(
+        {"roles": [{"name": "new", "settings": {"no_such": 1}}]}, "unrecognized configuration parameter", id="setting"
+    ),
+    pytest.param(
+        {"roles": [{"name": "new", "settings": {"work_mem": "8 XB"}}]}, "invalid value for parameter", id="value"
+    ),
+    pytest.param(
+        {"databases": [{**SHOP, "settings": {"shared_buffers": "1GB"}}]}, "only the whole server", id="server-setting"
+    ),
+    pytest.param({"roles": [{"name": "new", "valid_until": "soon"}]}, "valid_until is 'soon'", id="moment"),
+    pytest.param({"passwords": {"shop": "two\nlines"}, "roles": ROLES}, "has a line break", id="password"),
+    pytest.param(
+        {"roles": [{"name": "a", "member_of": ["b"]}, {"name": "b", "member_of": ["a"]}]},
+        "is a member of itself",
+        id="cycle",
+    ),
+    pytest.param(
+        {"roles": [{"name": "pgowner", "member_of": ["shop"]}, {"name": "shop", "member_of": ["pgowner"]}]},
+        "is a member of itself",
+        id="cycle-of-an-existing-role",
+    ),
+    pytest.param(
+        {"databases": [{"name": "postgres", "state": "absent", "confirm_drop": "postgres"}]},
+        "postgres cannot be dropped",
+        id="postgres",
+    ),
+    pytest.param({"roles": [{"name": "shop", "state": "absent"}]}, "shop cannot be dropped", id="owner-goes"),
+    pytest.param({"port": 5999, "roles": [{"name": "new"}]}, "no server listens on", id="port"),
+    pytest.param({"login_user": "report", "roles": [{"name": "new"}]}, "cannot log in to", id="login"),
+]
+
+
+@pytest.mark.parametrize(("params", "words"), REFUSED)
+def test_what_cannot_be_is_refused_before_anything_changes(shop, params, words):
+    before = shop.state("d13")
+    message = shop.refused(params, on="d13")["d13"]
+    assert words in message
+    assert "two\nlines" not in message
+    assert shop.state("d13") == before
+
+
+def test_check_mode_changes_nothing_and_predicts_what_comes(shop):
+    wish = {
+        "roles": [*ROLES, {"name": "coming", "password": "x", "createdb": True}],
+        "databases": [{**SHOP, "writers": ["coming"]}, {"name": "coming", "owner": "coming"}],
+    }
+    before = {name: shop.state(name) for name in shop.names}
+    predicted = shop.call(wish, "--check")
+    assert {name: shop.state(name) for name in shop.names} == before
+    results = shop.call(wish)
+    for name in shop.names:
+        assert predicted[name]["steps"] == results[name]["steps"]
+    gone = {"databases": [{"name": "coming", "state": "absent", "confirm_drop": "coming"}, SHOP]}
+    shop.call({**gone, "roles": [*ROLES, {"name": "coming", "state": "absent"}]})
+
+
+def test_a_stopped_server_is_no_reason_for_check_mode_to_fail(shop):
+    with shop.hosts.broken("d12", "systemctl stop postgresql@15-main", "systemctl start postgresql@15-main"):
+        assert shop.call(ALL, "--check", on="d12")["d12"]["changed"]
+        assert "no server listens on" in shop.refused(ALL, on="d12")["d12"]
+    until(lambda: shop.sql("d12", "SELECT 1", "postgres") == "1", 20, "PostgreSQL")
+    assert not shop.call(ALL, on="d12")["d12"]["changed"]
