@@ -9,6 +9,8 @@ from . import (
     _probe_command,
     _probe_host,
     _probe_http,
+    _probe_postgres,
+    _probe_redis,
     _probe_restart,
     _probe_systemd,
     _probe_tcp,
@@ -19,6 +21,8 @@ from ._health_spec import Probe
 REGISTRY: dict[str, Probe] = {
     "http": _probe_http.PROBE,
     "tcp": _probe_tcp.PROBE,
+    "postgres": _probe_postgres.PROBE,
+    "redis": _probe_redis.PROBE,
     "systemd": _probe_systemd.PROBE,
     "disk": _probe_host.DISK_PROBE,
     "memory": _probe_host.MEMORY_PROBE,

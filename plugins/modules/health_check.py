@@ -30,17 +30,18 @@ options:
       name: {type: str, required: true, description: 'What the check is called in results. Names are unique.'}
       type:
         description:
-          - V(http), V(tcp), V(systemd) and V(command) ask services.
+          - V(http), V(tcp), V(postgres), V(redis), V(systemd) and V(command) ask services.
+          - V(postgres) needs C(python3-psycopg) on the host, V(redis) (which asks Valkey too) C(python3-redis).
           - V(disk), V(memory), V(load) and V(restart) measure the host. They are asked once, as waiting mends nothing.
           - V(time) asks the kernel whether the clock is synchronised.
           - V(restart) finds what runs old code after an upgrade, by systemd unit, and whether a reboot is due.
         type: str
         required: true
-        choices: [http, tcp, systemd, disk, memory, load, command, time, restart]
+        choices: [http, tcp, postgres, redis, systemd, disk, memory, load, command, time, restart]
       timeout: {type: float, description: Seconds that one attempt may take. 5 by default.}
       attempts: {type: int, description: 'Attempts of this check, instead of the O(attempts) of the call.'}
       connect_timeout:
-        description: (http, tcp) Seconds to connect, instead of the O(connect_timeout) of the call.
+        description: (http, tcp, postgres, redis) Seconds to connect, instead of the O(connect_timeout) of the call.
         type: float
       url: {type: str, description: '(http, required) The address. User name and password in it are never shown.'}
       method: {type: str, description: (http) The method. V(GET) by default.}
@@ -63,14 +64,50 @@ options:
         type: str
       resolve_to: {type: str, description: '(http) Connect to this address, whatever the name in the URL resolves to.'}
       degraded_ms: {type: int, description: (http) An answer that takes as many milliseconds is degraded.}
-      validate_certs: {type: bool, description: (http) Whether the certificate must be trusted. V(true) by default.}
-      ca_path: {type: path, description: (http) File of the authorities that are trusted for this check.}
+      validate_certs:
+        description: (http, redis) Whether the certificate must be trusted. V(true) by default.
+        type: bool
+      ca_path:
+        description:
+          - (http, postgres, redis) File of the authorities that are trusted for this check.
+          - For postgres O(checks[].sslmode) must be one that verifies, for redis O(checks[].tls) true.
+        type: path
       cert_min_days: {type: float, description: (http) A certificate with fewer days left is unhealthy.}
       cert_warn_days: {type: float, description: (http) A certificate with fewer days left is degraded.}
-      host: {type: str, description: (tcp) The host. V(127.0.0.1) by default.}
-      port: {type: int, description: '(tcp, required) The port.'}
+      host:
+        description:
+          - (tcp, postgres, redis) The host. V(127.0.0.1) by default.
+          - For postgres also the directory of a socket, V(/var/run/postgresql) by default.
+        type: str
+      port: {type: int, description: '(tcp, postgres, redis; tcp requires it) The port. 5432 and 6379 by default.'}
       send: {type: str, description: (tcp) Text to send first.}
-      expect: {type: str, description: '(tcp) A regular expression that what the server says must match.'}
+      expect:
+        description:
+          - (tcp, postgres) A regular expression that what the server says must match.
+          - For postgres that is the first value that the O(checks[].query) brings.
+        type: str
+      unix_socket: {type: path, description: '(redis) The socket, instead of host and port.'}
+      user:
+        description:
+          - (postgres, redis) The user to log in as. V(postgres) by default for postgres; the default user for redis.
+          - Over its socket PostgreSQL lets root in as V(postgres) only where C(pg_ident.conf) maps it.
+        type: str
+      password_file:
+        description: (postgres, redis) File that holds the password, as its only line. Without it none is sent.
+        type: path
+      database: {type: str, description: (postgres) The database. V(postgres) by default.}
+      sslmode:
+        description: (postgres) Whether TLS is used over the network and what is verified. V(prefer) by default.
+        type: str
+        choices: [disable, prefer, require, verify-ca, verify-full]
+      tls: {type: bool, description: (redis) Whether the server speaks TLS. V(false) by default.}
+      client_cert: {type: path, description: '(postgres, redis) File of the certificate to log in with.'}
+      client_key: {type: path, description: '(postgres, redis) File of the key of O(checks[].client_cert).'}
+      role:
+        description: (postgres, redis) What the server must be. Either by default.
+        type: str
+        choices: [primary, replica]
+      query: {type: str, description: '(postgres) One statement that must succeed. It runs in a read-only transaction.'}
       unit: {type: str, description: '(systemd) A unit. Without a suffix it is a service.'}
       units: {type: list, elements: str, description: (systemd) Units.}
       failed: {type: bool, description: (systemd) Whether any failed unit of the host makes the check unhealthy.}
@@ -87,10 +124,42 @@ options:
       max_restarts: {type: int, description: (systemd) A unit that systemd had to restart more often is degraded.}
       path: {type: path, description: (disk) Any path on the file system. V(/) by default.}
       degraded_percent:
-        description: (disk, memory) Use from which on it is degraded. 80 and 85 by default.
+        description:
+          - (disk, memory, postgres, redis) Use from which on it is degraded. 80 by default, 85 for memory.
+          - Of connections for postgres. For redis of C(maxmemory), or of the host's memory where there is none.
         type: float
       unhealthy_percent:
-        description: (disk, memory) Use from which on it is unhealthy. 90 and 95 by default.
+        description: (disk, memory, postgres, redis) Use from which on it is unhealthy. 95 by default, 90 for disk.
+        type: float
+      degraded_transaction_seconds:
+        description: (postgres) Age of the oldest transaction from which on it is degraded. 3600 by default.
+        type: float
+      unhealthy_transaction_seconds:
+        description: (postgres) Age of the oldest transaction from which on it is unhealthy. 86400 by default.
+        type: float
+      degraded_wraparound_percent:
+        description: (postgres) Share of the transaction IDs used up from which on it is degraded. 40 by default.
+        type: float
+      unhealthy_wraparound_percent:
+        description: (postgres) Share of the transaction IDs used up from which on it is unhealthy. 75 by default.
+        type: float
+      degraded_lag_seconds:
+        description: (postgres) Lag of a replica from which on it is degraded, and so is its primary. 60 by default.
+        type: float
+      unhealthy_lag_seconds:
+        description: (postgres) Lag of a replica from which on it is unhealthy, and so is its primary. 3600 by default.
+        type: float
+      degraded_slot_mib:
+        description: (postgres) MiB of WAL that a replication slot keeps from which on it is degraded. 1024 by default.
+        type: float
+      unhealthy_slot_mib:
+        description: (postgres) MiB of WAL that a slot keeps from which on it is unhealthy. Never by default.
+        type: float
+      degraded_save_seconds:
+        description: (redis) Age of changes that are not saved from which on it is degraded. Never by default.
+        type: float
+      unhealthy_save_seconds:
+        description: (redis) Age of changes that are not saved from which on it is unhealthy. Never by default.
         type: float
       degraded_per_cpu: {type: float, description: (load) Load per CPU from which on it is degraded. 2 by default.}
       unhealthy_per_cpu:
@@ -178,6 +247,8 @@ EXAMPLES = r"""
       - {name: clock, type: time}
       - {name: mail queue, type: command, command: [mailq], stdout_regex: is empty}
       - {name: old code, type: restart}
+      - {name: database, type: postgres, database: app, query: SELECT count(*) FROM users, expect: "^[1-9]"}
+      - {name: queue, type: redis, user: monitor, password_file: /etc/shipshape/redis-monitor, role: primary}
     attempts: 1
     fail: false
   register: health
@@ -217,7 +288,9 @@ checks:
     detail: {type: str, description: 'What was found and, where it is wrong, what was wanted.', sample: HTTP 200}
     http_status: {type: int, description: '(http) The status of the answer.', sample: 200}
     json:
-      description: (http) Values of the fields that were asked for. (restart) Units and reasons.
+      description:
+        - (http) Values of the fields that were asked for. (restart) Units and reasons.
+        - (postgres, redis) What was measured.
       type: dict
       sample: {status: healthy}
 elapsed:
