@@ -9,7 +9,10 @@ import contextlib
 import grp
 import os
 import pwd
+import re
 import shutil
+import socket
+import ssl
 import stat
 import subprocess
 import tempfile
@@ -32,6 +35,7 @@ except ImportError:  # said by the module, as only it knows how
 
 SCRATCH_SECONDS = 30.0
 START_SECONDS = 600
+CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def read(path: str) -> str:
@@ -173,6 +177,19 @@ def connect(flavour: Flavour, passwords: Mapping[str, str]) -> Server:
         f"{flavour.unit} runs, but lets nobody in whom the role knows. {'; '.join(problems) or 'It listens nowhere'}."
         f" Put the password of {MANAGER} back into {flavour.password_file}, or requirepass into {flavour.package_file}"
     )
+
+
+def serves_old_certificate(settings: Mapping[str, str]) -> bool:
+    """Whether the server shows another certificate than its file has now; a file alone does not say what is loaded."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is compared, byte by byte
+    try:
+        file = ssl.PEM_cert_to_DER_cert(CERTIFICATE.findall(read(settings["tls-cert-file"]))[0])
+        place = (_addresses(settings["bind"])[0], int(settings["tls-port"]))
+        with socket.create_connection(place, 5) as raw, context.wrap_socket(raw) as shown:
+            return shown.getpeercert(binary_form=True) != file
+    except (OSError, IndexError, ValueError):
+        return False  # who cannot be asked so is told of by what does not work
 
 
 def wait_loaded(server: Server) -> None:

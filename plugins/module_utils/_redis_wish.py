@@ -129,6 +129,9 @@ def find_changes(wish: Wish, server: host.Server) -> Changes:
     settings = server.settings()
     image = imagine(wish, settings)
     found = setting_changes(settings, image.settings, wish.settings)
+    if _tls(wish) and not any(key.startswith("tls-") for key in found) and host.serves_old_certificate(settings):
+        # Renewed in its place: told the same path again, the server reads it anew.
+        found.update({key: (settings[key], settings[key]) for key in ("tls-cert-file", "tls-key-file")})
     return Changes(found, user_changes(server.users(), image.users), tuple(sorted(image.immutable & found.keys())))
 
 
