@@ -51,6 +51,7 @@ class Transaction:
     changes: Changes
     restarting: bool
     save: str  # the live save points, which a restart may need others of
+    hook: Callable[[str], None]
     restarted: bool = False
     appended: bool = False
 
@@ -62,6 +63,7 @@ class Transaction:
             self.appended = True
         elif old == "yes":
             live.dump(self.server, self.wish.persist_seconds)
+        self.hook("prepared")
 
     def run(self) -> None:
         """Between the new files and the moment from which they stand."""
@@ -69,6 +71,7 @@ class Transaction:
             self._restart()
         else:
             self._set(self._values(1), forward=True)
+        self.hook("applied")
         rest = find_changes(self.wish, self.server)
         left = [key for key in (*rest.settings, *rest.users) if self.restarting or key not in rest.restart]
         if left:
@@ -103,6 +106,7 @@ class Transaction:
         has_log = self.server.ask("CONFIG", "GET", "appendonly")[1] == "yes"
         keeps_log = has_log and "appendonly" not in self.changes.settings
         before = live.secure(self.server, keeps_log, self.wish.persist_seconds)
+        self.hook("secured")
         self.restarted = True
         self.server = live.restart(self.wish.flavour, self.wish.passwords)
         live.prove_kept(self.server, before)
@@ -135,7 +139,7 @@ def restarts(wish: Wish, changes: Changes) -> bool:
 def change(wish: Wish, tools: Tools, server: host.Server, changes: Changes) -> tuple[dict[str, Any], bool]:
     """Apply it all; returns what the files' transaction says, and whether the server was restarted."""
     restarting = restarts(wish, changes)
-    transaction = Transaction(wish, server, changes, restarting, server.ask("CONFIG", "GET", "save")[1])
+    transaction = Transaction(wish, server, changes, restarting, server.ask("CONFIG", "GET", "save")[1], tools.hook)
     try:
         if changes or restarting:
             transaction.prepare()

@@ -136,6 +136,8 @@ def own_values(directives: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """What a server on this file answers to C(CONFIG GET) for the directives that the scratch server has otherwise."""
     found = {key: directives[key][-1].strip("\"'") for key in OWN}
     found["save"] = " ".join(line.strip("\"'") for line in directives["save"]).strip()
+    if "maxclients" in directives:  # lowered in silence to the limit of whoever starts it
+        found["maxclients"] = directives["maxclients"][-1]
     return found
 
 
