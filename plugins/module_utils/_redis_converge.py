@@ -1,0 +1,233 @@
+# Copyright (c) the shipshape.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One transaction for a Redis server: its files and what it runs on change together, or neither does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.shipshape.stack.plugins.module_utils import _redis_apply as live
+from ansible_collections.shipshape.stack.plugins.module_utils import _redis_host as host
+from ansible_collections.shipshape.stack.plugins.module_utils._config_apply import Tools, converge, predict
+from ansible_collections.shipshape.stack.plugins.module_utils._config_entries import parse
+from ansible_collections.shipshape.stack.plugins.module_utils._config_restore import ConfigError
+from ansible_collections.shipshape.stack.plugins.module_utils._redis_plan import RedisError, read_file
+from ansible_collections.shipshape.stack.plugins.module_utils._redis_wish import (
+    Changes,
+    Wish,
+    find_changes,
+    imagine,
+    refuse,
+)
+
+APPLY = ["apply"]
+
+
+def request(wish: Wish, absent: bool = False) -> Any:
+    files: list[dict[str, Any]] = []
+    contents = {}
+    folder = os.path.dirname(wish.flavour.drop_in)
+    for path, (text, mode, group, hidden) in wish.files().items():
+        if absent:
+            files.append({"dest": path, "state": "absent"})
+            continue
+        files.append({"dest": path, "mode": mode, "group": group, "no_log": hidden, "content": text})
+        contents[path] = text.encode()
+    folders: list[dict[str, Any]] = [] if absent else [{"dest": folder, "state": "directory", "mode": "0755"}]
+    params = {"name": wish.flavour.name, "files": folders + files, "validate": [APPLY]}
+    return parse(params, contents, host.user_id, host.group_id)
+
+
+@dataclass
+class Transaction:
+    """The running server's part of a change."""
+
+    wish: Wish
+    server: host.Server
+    changes: Changes
+    restarting: bool
+    save: str  # the live save points, which a restart may need others of
+    hook: Callable[[str], None]
+    restarted: bool = False
+    appended: bool = False
+
+    def prepare(self) -> None:
+        """What has to be on the disk before the new configuration is."""
+        old, new = self.changes.settings.get("appendonly", ("", ""))
+        if new == "yes":
+            live.append_on(self.server, self.wish.persist_seconds)
+            self.appended = True
+        elif old == "yes":
+            live.dump(self.server, self.wish.persist_seconds)
+        self.hook("prepared")
+
+    def run(self) -> None:
+        """Between the new files and the moment from which they stand."""
+        if self.restarting:
+            self._restart()
+        else:
+            self._set(self._values(1), forward=True)
+        self.hook("applied")
+        rest = find_changes(self.wish, self.server)
+        left = [key for key in (*rest.settings, *rest.users) if self.restarting or key not in rest.restart]
+        if left:
+            raise RedisError(f"the running server did not take: {', '.join(left)}")
+
+    def undo(self) -> None:
+        """The running server as it was; its files are the old ones already."""
+        if self.restarted:
+            live.restart(self.wish.flavour, self.wish.passwords)
+            return
+        if self.restarting:
+            self.server.ask("CLIENT", "UNPAUSE")
+            live.set_live(self.server, {"save": self.save})
+        else:
+            values = self._values(0)
+            back_on = values.pop("appendonly", "") == "yes"
+            self._set(values, forward=False)
+            if back_on:
+                live.append_on(self.server, self.wish.persist_seconds)
+        if self.appended:
+            live.set_live(self.server, {"appendonly": "no"})
+
+    def _values(self, side: int) -> dict[str, str]:
+        skipped = {*self.changes.restart, *(["appendonly"] if self.appended else [])}
+        return {key: pair[side] for key, pair in self.changes.settings.items() if key not in skipped}
+
+    def _set(self, values: dict[str, str], forward: bool) -> None:
+        live.set_users(self.server, self.changes.users, forward)
+        live.set_live(self.server, values)
+
+    def _restart(self) -> None:
+        has_log = self.server.ask("CONFIG", "GET", "appendonly")[1] == "yes"
+        keeps_log = has_log and "appendonly" not in self.changes.settings
+        before = live.secure(self.server, keeps_log, self.wish.persist_seconds)
+        self.hook("secured")
+        self.restarted = True
+        self.server = live.restart(self.wish.flavour, self.wish.passwords)
+        live.prove_kept(self.server, before)
+
+
+def with_apply(tools: Tools, apply: Callable[[], None]) -> Tools:
+    """The transaction of files calls its validator while it can still take everything back: that is us."""
+
+    def run(argv: Sequence[str]) -> tuple[int, str, str]:
+        if list(argv) != APPLY:
+            return tools.run(argv)
+        apply()
+        return 0, "", ""
+
+    return replace(tools, run=run)
+
+
+def write(wish: Wish, tools: Tools, apply: Callable[[], None], absent: bool = False) -> dict[str, Any]:
+    result = converge(request(wish, absent), with_apply(tools, apply))
+    if result["pending_files"]:
+        converge(parse({"name": wish.flavour.name, "state": "confirmed"}, {}, host.user_id, host.group_id), tools)
+    return result
+
+
+def restarts(wish: Wish, changes: Changes) -> bool:
+    drop_in = host.read(wish.flavour.drop_in) != wish.files()[wish.flavour.drop_in][0]
+    return bool(changes.restart or drop_in) and (wish.may_restart or "aclfile" in changes.restart)
+
+
+def change(wish: Wish, tools: Tools, server: host.Server, changes: Changes) -> tuple[dict[str, Any], bool]:
+    """Apply it all; returns what the files' transaction says, and whether the server was restarted."""
+    restarting = restarts(wish, changes)
+    transaction = Transaction(wish, server, changes, restarting, server.ask("CONFIG", "GET", "save")[1], tools.hook)
+    try:
+        if changes or restarting:
+            transaction.prepare()
+        result = write(wish, tools, transaction.run)
+        if not result["changed_files"] and (changes or restarting):  # then nobody called the validator
+            transaction.run()
+    except BaseException as exc:
+        try:
+            transaction.undo()
+        except (RedisError, ConfigError, host.redis.RedisError) as second:
+            raise RedisError(f"{exc}; and the old state does not come back: {second}") from exc
+        raise
+    return result, transaction.restarted
+
+
+def bring_up(wish: Wish, tools: Tools) -> None:
+    """Start a server that is down with the files that its data were written under: the rest is changed live."""
+    flavour = wish.flavour
+    host.systemctl("daemon-reload")
+    host.systemctl("reset-failed", flavour.unit, check=False)
+    try:
+        host.systemctl("start", flavour.unit)
+        return
+    except RedisError as exc:
+        old = read_file(host.read(flavour.file) or host.read(flavour.package_file))
+        folder, append = wish.directives["dir"][-1], wish.directives["appendonly"][-1]
+        if old.get("appendonly", "no") != append and os.listdir(folder):
+            raise RedisError(
+                f"{exc}. There are data in {folder} that an appendonly {append} would not find: mend"
+                f" {flavour.file if host.read(flavour.file) else flavour.package_file} until it starts"
+            ) from exc
+
+    def start() -> None:
+        host.systemctl("daemon-reload")
+        host.systemctl("restart", flavour.unit)
+
+    write(wish, tools, start)
+
+
+def told(files: dict[str, Any], changes: Changes, wish: Wish, restarted: bool) -> dict[str, Any]:
+    settings = list(changes.settings) if restarted else changes.live
+    return {
+        "changed": bool(files["changed"] or settings or changes.users or restarted),
+        "changed_settings": settings,
+        "changed_users": list(changes.users),
+        "changed_files": files["changed_files"],
+        "restarted": restarted,
+        "restart_needed": [] if restarted else list(changes.restart),
+        "diff": [*files["diff"], *changes.told(wish.flavour.unit)],
+    }
+
+
+def ensure(wish: Wish, tools: Tools, check_mode: bool) -> dict[str, Any]:
+    """The server as it is wanted, running and enabled."""
+    unit = wish.flavour.unit
+    if not os.path.exists(wish.flavour.program):
+        return told(predict(request(wish), tools), Changes(), wish, True)
+    up, enabled = host.unit_is_up(unit), host.unit_state(unit).get("UnitFileState") == "enabled"
+    if not up:
+        imagine(wish, {})
+        if check_mode:
+            return told(predict(request(wish), tools), Changes(), wish, True)
+        bring_up(wish, tools)
+    server = host.connect(wish.flavour, wish.passwords)
+    changes = find_changes(wish, server)
+    refuse(wish, server, changes)
+    if check_mode:
+        result = told(predict(request(wish), tools), changes, wish, restarts(wish, changes))
+    else:
+        files, restarted = change(wish, tools, server, changes)
+        result = told(files, changes, wish, restarted or not up)
+        if not enabled:
+            host.systemctl("enable", unit)
+    return {**result, "changed": result["changed"] or not enabled}
+
+
+def remove(wish: Wish, tools: Tools, check_mode: bool) -> dict[str, Any]:
+    """Neither server nor files; the data are on the disk, where a server with any configuration finds them."""
+    flavour, state = wish.flavour, host.unit_state(wish.flavour.unit)
+    up, enabled = host.unit_is_up(flavour.unit), state.get("UnitFileState") == "enabled"
+    if check_mode:
+        files = predict(request(wish, absent=True), tools)
+    else:
+        if up:
+            live.secure(host.connect(flavour, wish.passwords), False, wish.persist_seconds)
+        if up or enabled:
+            host.systemctl("disable", "--now", flavour.unit)
+        files = write(wish, tools, lambda: None, absent=True)
+        host.systemctl("daemon-reload")
+    result = told(files, Changes(), wish, False)
+    return {**result, "changed": result["changed"] or up or enabled}
