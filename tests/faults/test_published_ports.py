@@ -259,7 +259,9 @@ def test_rules_are_tried_in_their_order_for_containers_too(hosts):
         hosts.firewall({**everybody, "rule": rule, "from_ip": stranger}, everybody)
         assert_reached(hosts, FRIEND_SERVED)
     hosts.firewall({**everybody, "rule": "limit"})
-    tries = "for i in 1 2 3 4 5 6 7 8 9; do python3 /root/published --seconds 1 --open 8080 {}; done | grep -c ok || true"
+    tries = (
+        "for i in 1 2 3 4 5 6 7 8 9; do python3 /root/published --seconds 1 --open 8080 {}; done | grep -c ok || true"
+    )
     for name in DOCKERS:  # ufw's limit: the sixth connection within 30 s is one too many
         found = hosts.shells(dict.fromkeys(NEIGHBOURS, tries.format(hosts.address(name))))
         assert found == {"friend": "5\n", "stranger": "5\n"}
