@@ -146,7 +146,7 @@ def evaluate(seen: Mapping[str, Any], answer: Optional[str], options: Mapping[st
     fine = [connections]
     if seen["replica"] or seen["replicas"]:
         lag = "unknown" if seen["lag_seconds"] is None else age(seen["lag_seconds"])
-        fine += [f"lag {lag}" if seen["replica"] else f"{seen['replicas']} replicas, lag {lag}"]
+        fine += [f"lag {lag}" if seen["replica"] else f"replicas: {seen['replicas']}, lag {lag}"]
     if not seen["sees_all"]:
         fine += [f"transactions of others not seen (grant pg_read_all_stats to {options['user']})"]
     return verdict(f"PostgreSQL {seen['version']} {role}", findings, ", ".join(fine), seen)

@@ -76,7 +76,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "replica: 2.0 h behind, wanted less than 3600 ",
     ),
     ({**REPLICA, "streaming": False}, "degraded", "replica: nothing streams from a primary"),
-    ({"replicas": 2, "lag_seconds": 1.5}, "healthy", "primary: 12 of 97 connections used, 2 replicas, lag 2 s"),
+    ({"replicas": 2, "lag_seconds": 1.5}, "healthy", "primary: 12 of 97 connections used, replicas: 2, lag 2 s"),
     ({"replicas": 2, "lag_seconds": 61}, "degraded", "primary: a replica is 61 s behind, wanted less than 60 s"),
     (slot(1023), "healthy", "12 of 97"),
     (slot(None), "healthy", "12 of 97"),
