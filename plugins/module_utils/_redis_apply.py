@@ -47,7 +47,10 @@ def dump(server: host.Server, seconds: float) -> None:
     """Write the dump, and see it written."""
     wait_until(_idle, server, seconds, "a save that was running")
     before = int(server.info("persistence").get("rdb_saves", 0))
-    server.ask("BGSAVE")
+    try:
+        server.ask("BGSAVE")
+    except host.redis.ResponseError as exc:
+        raise RedisError(f"save: the server does not write its dump: {exc}. Is vm.overcommit_memory 1?") from exc
     wait_until(_idle, server, seconds, "BGSAVE")
     after = server.info("persistence")
     if after["rdb_last_bgsave_status"] != "ok" or int(after.get("rdb_saves", before + 1)) <= before:

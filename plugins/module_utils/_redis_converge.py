@@ -72,7 +72,7 @@ class Transaction:
         else:
             self._set(self._values(1), forward=True)
         self.hook("applied")
-        rest = find_changes(self.wish, self.server)
+        rest = find_changes(self.wish, self.server, self.changes.image)
         left = [key for key in (*rest.settings, *rest.users) if self.restarting or key not in rest.restart]
         if left:
             raise RedisError(f"the running server did not take: {', '.join(left)}")
@@ -144,6 +144,8 @@ def change(wish: Wish, tools: Tools, server: host.Server, changes: Changes) -> t
         if changes or restarting:
             transaction.prepare()
         result = write(wish, tools, transaction.run)
+        if wish.flavour.drop_in in result["changed_files"] and not restarting:
+            host.systemctl("daemon-reload")
         if not result["changed_files"] and (changes or restarting):  # then nobody called the validator
             transaction.run()
     except BaseException as exc:

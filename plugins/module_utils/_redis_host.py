@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import grp
 import os
 import pwd
@@ -32,6 +33,7 @@ try:
     import redis
 except ImportError:  # said by the module, as only it knows how
     redis = None  # type: ignore[assignment]
+LibraryError: Any = redis.RedisError if redis else ()
 
 SCRATCH_SECONDS = 30.0
 START_SECONDS = 600
@@ -89,12 +91,14 @@ def systemctl(*words: str, check: bool = True) -> str:
 
 
 def unit_state(unit: str) -> dict[str, str]:
-    lines = systemctl("show", unit, "--property=ActiveState,UnitFileState,NeedDaemonReload,LoadState", check=False)
+    lines = systemctl("show", unit, "--property=ActiveState,SubState,UnitFileState", check=False)
     return dict(line.partition("=")[::2] for line in lines.splitlines())
 
 
 def unit_is_up(unit: str) -> bool:
-    return unit_state(unit).get("ActiveState") in ("active", "activating", "reloading")
+    """Also while it reads its data; not while systemd tries it again and again."""
+    state = unit_state(unit)
+    return state.get("ActiveState") in ("active", "activating", "reloading") and state.get("SubState") != "auto-restart"
 
 
 # --- the running server -----------------------------------------------------------------------------------------------
@@ -213,13 +217,18 @@ def _scratch_command(flavour: Flavour, folder: str, tls: bool) -> list[str]:
     }  # fmt: skip
     if tls:  # with no port the certificate would not be looked at
         own["tls-replication"] = "yes"
-    return [flavour.program, f"{folder}/conf", *(word for key, value in own.items() for word in (f"--{key}", value))]
+    # It ends with us, also where we are killed.
+    start = ["setpriv", "--pdeathsig", "KILL", flavour.program, f"{folder}/conf"]
+    return [*start, *(word for key, value in own.items() for word in (f"--{key}", value))]
 
 
 @contextlib.contextmanager
 def scratch(flavour: Flavour, config: str, users: str, password: str, tls: bool) -> Iterator[Server]:
     """A server on the new files, as the service's user, that nobody else can reach."""
     account = pwd.getpwnam(flavour.name)
+    for left in glob.glob(f"/run/shipshape-{flavour.name}-*"):
+        if os.stat(left).st_mtime < time.time() - 3600:  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
     folder = tempfile.mkdtemp(prefix=f"shipshape-{flavour.name}-", dir="/run")
     try:
         for name, text in (("conf", config), ("acl", users)):

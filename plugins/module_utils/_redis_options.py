@@ -195,7 +195,7 @@ def _bad_users(options: Mapping[str, Any]) -> Iterator[str]:
         yield f"redis_user_passwords: there is no user {name} in redis_users"
     for name, password in {**given, "default": options["redis_password"]}.items():
         if password and len(password) < 12:
-            yield f"the password of the user {name} has less than 12 characters: Redis lets anybody guess fast"
+            yield f"the password of the user {name} has less than 12 characters: Redis does not slow guesses down"
 
 
 def _bad_save(options: Mapping[str, Any]) -> Iterator[str]:

@@ -246,9 +246,9 @@ def policy_problem(policy: str, purpose: str) -> str:
 
 
 def dangers(
-    changes: Mapping[str, tuple[str, str]], databases: Mapping[int, tuple[int, int]], used: int, accept: bool
+    changes: Mapping[str, tuple[str, str]], databases: Mapping[int, tuple[int, int]], used: int, limit: int
 ) -> list[str]:
-    """Changes that keys would not survive."""
+    """Changes that keys would not survive. C(limit) is the memory from then on, 0 for none that counts."""
     found = []
     for key in PLACES:
         if key in changes and databases:
@@ -259,8 +259,8 @@ def dangers(
     count = int(changes.get("databases", ("", "0"))[1] or 0)
     if count and databases and max(databases) >= count:
         found.append(f"databases {count}: there are keys in database {max(databases)}. Move or delete them first")
-    limit = int(changes.get("maxmemory", ("", "0"))[1] or 0)
-    if limit and limit < used and not accept:
+    begins = "maxmemory" in changes or EVICTING.match(changes.get("maxmemory-policy", ("", ""))[1])
+    if begins and limit and limit < used:
         found.append(
             f"maxmemory {limit}: the server uses {used} bytes, so keys would be evicted or writes refused. Give more,"
             " or accept that with accept_eviction (redis_accept_eviction: true)"

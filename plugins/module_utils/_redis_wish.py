@@ -77,6 +77,7 @@ class Changes:
     settings: dict[str, tuple[str, str]] = field(default_factory=dict)
     users: dict[str, tuple[str, str]] = field(default_factory=dict)
     restart: tuple[str, ...] = ()
+    image: Image | None = None
 
     def __bool__(self) -> bool:
         return bool(self.settings or self.users)
@@ -125,21 +126,23 @@ def _settable(server: host.Server, key: str, value: str) -> bool:
     return True
 
 
-def find_changes(wish: Wish, server: host.Server) -> Changes:
+def find_changes(wish: Wish, server: host.Server, known: Image | None = None) -> Changes:
     settings = server.settings()
-    image = imagine(wish, settings)
+    image = known or imagine(wish, settings)
     found = setting_changes(settings, image.settings, wish.settings)
     if _tls(wish) and not any(key.startswith("tls-") for key in found) and host.serves_old_certificate(settings):
         # Renewed in its place: told the same path again, the server reads it anew.
         found.update({key: (settings[key], settings[key]) for key in ("tls-cert-file", "tls-key-file")})
-    return Changes(found, user_changes(server.users(), image.users), tuple(sorted(image.immutable & found.keys())))
+    users = user_changes(server.users(), image.users)
+    return Changes(found, users, tuple(sorted(image.immutable & found.keys())), image)
 
 
 def refuse(wish: Wish, server: host.Server, changes: Changes) -> None:
     """Everything that speaks against it, before anything is changed."""
     databases = keyspace(server.info("keyspace"))
     used = int(server.info("memory")["used_memory"])
-    problems = dangers(changes.settings, databases, used, wish.accept_eviction)
+    limit = changes.settings.get("maxmemory", ("", server.ask("CONFIG", "GET", "maxmemory")[1]))[1]
+    problems = dangers(changes.settings, databases, used, int(limit) if not wish.accept_eviction else 0)
     role = server.info("replication")
     if role.get("role") != "master":
         problems.append(f"the server is a replica of {role.get('master_host')}: the role does not manage replicas")

@@ -196,6 +196,8 @@ def main() -> None:
         result = reconcile(module)
     except (RedisError, ConfigError) as exc:
         module.fail_json(msg=f"{name} is as it was. {exc}")
+    except host.LibraryError as exc:
+        module.fail_json(msg=f"The server did not answer as it should. Run it again. {exc}")
     except OSError as exc:
         hint = "" if os.geteuid() == 0 else ". Run it with become: true"
         module.fail_json(msg=f"{name} is as it was. {exc.filename or ''}: {exc.strerror}{hint}")

@@ -165,22 +165,25 @@ def test_keyspace():
 
 
 @pytest.mark.parametrize(
-    ("changes", "databases", "accept", "word"),
+    ("changes", "databases", "limit", "word"),
     [
-        ({"dir": ("/var/lib/redis", "/srv")}, {0: (5, 0)}, False, "dir /srv: the server has 5 keys"),
-        ({"dir": ("/var/lib/redis", "/srv")}, {}, False, ""),
-        ({"appenddirname": ("a", "b")}, {0: (5, 0)}, True, "appenddirname b"),
-        ({"databases": ("16", "4")}, {4: (1, 0)}, False, "databases 4: there are keys in database 4"),
-        ({"databases": ("16", "4")}, {3: (1, 0)}, False, ""),
-        ({"databases": ("16", "32")}, {3: (1, 0)}, False, ""),
-        ({"maxmemory": ("0", "999")}, {0: (5, 0)}, False, "maxmemory 999: the server uses 1000 bytes"),
-        ({"maxmemory": ("0", "999")}, {0: (5, 0)}, True, ""),
-        ({"maxmemory": ("0", "1000")}, {0: (5, 0)}, False, ""),
-        ({"maxmemory": ("999", "0")}, {0: (5, 0)}, False, ""),
+        ({"dir": ("/var/lib/redis", "/srv")}, {0: (5, 0)}, 0, "dir /srv: the server has 5 keys"),
+        ({"dir": ("/var/lib/redis", "/srv")}, {}, 0, ""),
+        ({"appenddirname": ("a", "b")}, {0: (5, 0)}, 0, "appenddirname b"),
+        ({"databases": ("16", "4")}, {4: (1, 0)}, 0, "databases 4: there are keys in database 4"),
+        ({"databases": ("16", "4")}, {3: (1, 0)}, 0, ""),
+        ({"databases": ("16", "32")}, {3: (1, 0)}, 0, ""),
+        ({"maxmemory": ("0", "999")}, {0: (5, 0)}, 999, "maxmemory 999: the server uses 1000 bytes"),
+        ({"maxmemory": ("0", "999")}, {0: (5, 0)}, 0, ""),
+        ({"maxmemory": ("0", "1000")}, {0: (5, 0)}, 1000, ""),
+        ({"maxmemory": ("999", "0")}, {0: (5, 0)}, 0, ""),
+        ({"maxmemory-policy": ("noeviction", "allkeys-lru")}, {0: (5, 0)}, 999, "maxmemory 999"),
+        ({"maxmemory-policy": ("allkeys-lru", "noeviction")}, {0: (5, 0)}, 999, ""),
+        ({"hz": ("10", "20")}, {0: (5, 0)}, 999, ""),
     ],
 )
-def test_dangers(changes, databases, accept, word):
-    found = "; ".join(dangers(changes, databases, 1000, accept))
+def test_dangers(changes, databases, limit, word):
+    found = "; ".join(dangers(changes, databases, 1000, limit))
     assert found.startswith(word) if word else found == ""
 
 
