@@ -29,29 +29,36 @@ class TuningError(ValueError):
 
 
 def _share_mb(wishes: Mapping[str, Any]) -> int:
-    memory, share = wishes["memory_mb"], wishes["share_mb"]
-    if share is None:
-        reserved = wishes["reserved_mb"]
-        if reserved is None:
-            reserved = max(RESERVED_LEAST_MB, math.ceil(memory / RESERVED_PART))
-        return int(memory - wishes["claims_mb"] - reserved)
-    if share > memory:
-        raise TuningError(f"share_mb {share} is more than the {memory} MB that the machine has: lower it")
-    return int(share)
+    """What PostgreSQL may have: what others leave, and no more than a limit of its own unit, if there is one."""
+    memory, limit, share = wishes["memory_mb"], wishes["limit_mb"], wishes["share_mb"]
+    most = memory if limit is None else min(memory, limit)
+    if share is not None:
+        if share > most:
+            raise TuningError(f"share_mb {share} is more than the {most} MB that the machine or the unit has: lower it")
+        return int(share)
+    reserved = wishes["reserved_mb"]
+    if reserved is None:
+        reserved = max(RESERVED_LEAST_MB, math.ceil(memory / RESERVED_PART))
+    left = memory - wishes["claims_mb"] - reserved
+    # The kernel counts its own work for the unit, such as sockets, against the limit, too.
+    return int(left if limit is None else min(left, limit - math.ceil(limit / RESERVED_PART)))
 
 
 def _too_little(wishes: Mapping[str, Any], share: int) -> str:
-    if wishes["share_mb"] is None:
+    limit = wishes["limit_mb"]
+    if wishes["share_mb"] is not None:
+        origin = f"share_mb is {share}"
+    elif limit is not None and share == limit - math.ceil(limit / RESERVED_PART):
+        origin = f"its unit may take {limit} MB, of which {share} MB count"
+    else:
         rest = wishes["memory_mb"] - wishes["claims_mb"] - share
         origin = (
             f"of {wishes['memory_mb']} MB, {wishes['claims_mb']} MB are claimed by others and {rest} MB are reserved "
             f"for the system, so {max(0, share)} MB are left"
         )
-    else:
-        origin = f"share_mb is {share}"
     return (
         f"too little memory for PostgreSQL: {origin}; it needs {math.ceil(least_share_kb() / MB)} MB. "
-        "Give the machine more memory, or lower what others claim"
+        "Give it more memory, or lower what others claim"
     )
 
 

@@ -21,6 +21,7 @@ REQUIRED = ("memory_mb", "cpus", "version")
 DEFAULTS: dict[str, Any] = {
     "claims_mb": 0,
     "reserved_mb": None,
+    "limit_mb": None,
     "share_mb": None,
     "disk": "unknown",
     "wal_free_mb": None,
@@ -41,6 +42,7 @@ NUMBERS = {
     "memory_mb": (1, False),
     "claims_mb": (0, False),
     "reserved_mb": (0, True),
+    "limit_mb": (1, True),
     "share_mb": (1, True),
     "wal_free_mb": (0, True),
     "connections": (1, True),

@@ -80,6 +80,12 @@ def test_every_value_has_a_reason_of_one_line():
         ({"reserved_mb": 0}, 4096),
         ({"reserved_mb": 1024, "claims_mb": 1024}, 2048),
         ({"share_mb": 3000, "reserved_mb": 4000, "claims_mb": 4000}, 3000),
+        ({"limit_mb": 2000}, 1800),
+        ({"limit_mb": 2000, "claims_mb": 1000}, 1800),
+        ({"limit_mb": 2000, "claims_mb": 2000}, 4096 - 2000 - 410),
+        ({"limit_mb": 4096}, 3686),
+        ({"limit_mb": 8192}, 3686),
+        ({"limit_mb": 2000, "share_mb": 2000}, 2000),
     ],
 )
 def test_the_share(wishes, share):
@@ -170,6 +176,8 @@ def test_very_few_connections_are_worth_a_word():
         ({"claims_mb": 4000}, ["4000 MB are claimed", "0 MB are left", "lower what others claim"]),
         ({"share_mb": 100}, ["share_mb is 100", "needs 176 MB"]),
         ({"share_mb": 5000}, ["share_mb 5000 is more than the 4096 MB"]),
+        ({"share_mb": 3000, "limit_mb": 2000}, ["share_mb 3000 is more than the 2000 MB"]),
+        ({"limit_mb": 150}, ["its unit may take 150 MB, of which 135 MB count", "needs 176 MB"]),
         ({"claims_mb": 4000, "overrides": {"work_mem": "4MB"}}, ["0 MB are left"]),
     ],
 )
@@ -363,6 +371,7 @@ def test_more_wal_than_a_fifth_of_the_room_is_a_warning(free, overrides):
         ({"claims_mb": None}, "claims_mb None"),
         ({"reserved_mb": -1}, "reserved_mb -1"),
         ({"share_mb": 0}, "share_mb 0"),
+        ({"limit_mb": 0}, "limit_mb 0"),
         ({"wal_free_mb": -1}, "wal_free_mb -1"),
         ({"connections": 0}, "connections 0"),
         ({"cpus": 0}, "cpus 0 is not a number above 0"),

@@ -24,7 +24,7 @@ KNOWN = json.loads((pathlib.Path(__file__).parents[1] / "fixtures/pg_settings.js
 VERSIONS = range(13, 19)
 PROFILES = ("web", "oltp", "dw", "mixed")
 MEMORY_MB = (512, 768, 1024, 1536, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144)
-CPUS = (1, 1.5, 2, 3, 4, 8, 16, 32, 64)
+CPUS = (1, 1.5, 2, 4, 16, 64)
 PRIMARY = {
     "max_connections": 150,
     "max_worker_processes": 20,
@@ -136,6 +136,7 @@ def wishes(**more):
             "disk": st.sampled_from(["ssd", "nvme", "hdd", "unknown"]),
             "role": st.sampled_from(["primary", "standby"]),
             "connections": st.one_of(st.none(), st.integers(1, 5000)),
+            "limit_mb": st.one_of(st.none(), st.integers(300, 262144)),
             "wal_free_mb": st.one_of(st.none(), st.integers(0, 10**7)),
             "primary": st.fixed_dictionaries(
                 {}, optional={name: st.integers(0, 4 * value) for name, value in PRIMARY.items()}
