@@ -41,35 +41,34 @@ class Servers:
     def __init__(self, hosts):
         self.hosts, self.names = hosts, hosts.names
 
-    def play(self, params, *words, on=None):
-        """The result of each host; a message of a failure is a result, too."""
-        shown = "RESULT={{ inventory_hostname }}:{{ result | to_json | b64encode }}="
-        tasks = [
-            {
-                "name": "Call",
-                "shipshape.stack.postgresql_objects": params,
-                "register": "result",
-                "ignore_errors": True,
-            },
-            {"name": "Show", "ansible.builtin.debug": {"msg": shown}},
-        ]
+    def batch(self, calls, *words, on=None):
+        """The results of each host, call by call; a message of a failure is a result, too."""
+        tasks: list[dict] = []
+        for number, params in enumerate(calls):
+            call = {"shipshape.stack.postgresql_objects": params, "register": f"r{number}", "ignore_errors": True}
+            shown = f"RESULT={{{{ inventory_hostname }}}}:{{{{ r{number} | to_json | b64encode }}}}="
+            tasks += [{"name": "Call", **call}, {"name": "Show", "ansible.builtin.debug": {"msg": shown}}]
         python = {"ansible_python_interpreter": "/usr/bin/python3"}
         play = [{"hosts": on or "all", "gather_facts": False, "become": True, "vars": python, "tasks": tasks}]
         run = self.hosts.play(play, "--diff", *words)
-        found = re.findall(r"RESULT=(\w+):([A-Za-z0-9+/=]+?)=+\W", run.output)
-        assert {name for name, _text in found} == set(run.recap), run.output
-        results = {name: json.loads(base64.b64decode(text + "=" * (-len(text) % 4))) for name, text in found}
-        return results, run.output
+        found: dict[str, list[dict]] = {name: [] for name in run.recap}
+        for name, text in re.findall(r"RESULT=(\w+):([A-Za-z0-9+/=]+?)=+\W", run.output):
+            found[name].append(json.loads(base64.b64decode(text + "=" * (-len(text) % 4))))
+        assert {len(results) for results in found.values()} == {len(calls)}, run.output
+        return found, run.output
+
+    def play(self, params, *words, on=None):
+        found, output = self.batch([params], *words, on=on)
+        return {name: results[0] for name, results in found.items()}, output
 
     def call(self, params, *words, on=None):
         """It works, and a second call changes nothing."""
-        results, output = self.play(params, *words, on=on)
-        assert not [one["msg"] for one in results.values() if one.get("failed")], output
-        if "--check" not in words:
-            again, output = self.play(params, on=on)
-            assert {name: one["steps"] for name, one in again.items()} == dict.fromkeys(again, []), output
-            assert not any(one["changed"] for one in again.values())
-        return results
+        found, output = self.batch([params] if "--check" in words else [params, params], *words, on=on)
+        assert not [one["msg"] for results in found.values() for one in results if one.get("failed")], output
+        for _first, *again in found.values():
+            assert [one["steps"] for one in again] == [[] for _one in again], output
+            assert not any(one["changed"] for one in again)
+        return {name: results[0] for name, results in found.items()}
 
     def refused(self, params, *words, on=None):
         results, output = self.play(params, *words, on=on)
@@ -96,10 +95,9 @@ class Servers:
 
     def state(self, name):
         """All that the module could change of the cluster as a whole."""
-        script = (
-            'runuser -u postgres -- sh -c \'pg_dumpall -g; psql -XtAl; psql -XtA shop -c "\\ddp" -c "\\dp" -c "\\dn+"\''
-        )
-        return re.sub(r"(?m)^\\(un)?restrict .*$", "", self.hosts.shell(name, f"cd /; {script}"))
+        listed = " ".join(f"-c '\\{word}'" for word in ("l", "ddp", "dp", "dn+", "dx", "drds"))
+        script = f"cd /; runuser -u postgres -- pg_dumpall -g; runuser -u postgres -- psql -XtA {listed} shop"
+        return re.sub(r"(?m)^\\(un)?restrict .*$", "", self.hosts.shell(name, script))
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +137,8 @@ def shop(servers):
     )
     packed = base64.b64encode(watch.encode()).decode()
     servers.shells(
-        f"rm -f /run/enough; echo {packed} | base64 -d >/root/watch.py; systemd-run -q --unit=watch python3 /root/watch.py"
+        f"rm -f /run/enough; echo {packed} | base64 -d >/root/watch.py;"
+        " systemd-run -q --unit=watch python3 /root/watch.py"
     )
     servers.call({**ALL, "databases": [{**SHOP, "schema_content": "CREATE TABLE public.first (id int);"}]})
     servers.shells("touch /run/enough; while systemctl is-active -q watch; do sleep 0.2; done")
@@ -322,37 +321,60 @@ BROKEN = [
 ]
 
 
-@pytest.mark.usefixtures("_none")
+@pytest.fixture(scope="module")
+def broken(shop):
+    """Each file in a database of its own, and then the whole one in all of them."""
+    names = [f"broken{number}" for number in range(len(BROKEN))]
+    calls = [
+        {"roles": ROLES, "databases": [{**SHOP, "name": name, "schema_content": DUMP + case.values[0]}]}
+        for name, case in zip(names, BROKEN, strict=True)
+    ]
+    results, _output = shop.batch(calls)
+    tables = "SELECT count(*) FROM pg_tables WHERE schemaname IN ('public', 'app')"
+    script = "cd /; " + "".join(
+        f'runuser -u postgres -- psql -XtA -d {name} -c "{tables}"; ' for name in [*names, "postgres"]
+    )
+    left = shop.shells(script)
+    mended = shop.call({"roles": ROLES, "databases": [{**SHOP, "name": one, "schema_content": DUMP} for one in names]})
+    shop.call({"databases": [{"name": one, "state": "absent", "confirm_drop": one} for one in names]})
+    return results, left, mended
+
+
 @pytest.mark.parametrize(("more", "words"), BROKEN)
-def test_a_broken_schema_file_leaves_nothing(shop, more, words):
-    messages = shop.refused(imports(DUMP + more))
+def test_a_broken_schema_file_leaves_nothing(shop, broken, more, words):
+    number = [case.values[0] for case in BROKEN].index(more)
+    results, left, mended = broken
     for name in shop.names:
-        assert words in messages[name]
-        assert "a secret" not in messages[name]
-        assert shop.sql(name, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", "imported") == "0"
-        assert shop.sql(name, "SELECT to_regclass('public.late') IS NULL", "postgres") == "t"
-    results = shop.call(imports(DUMP))
-    assert all(one["imported"] == ["imported"] for one in results.values())
+        assert results[name][number]["failed"]
+        assert words in results[name][number]["msg"]
+        assert "a secret" not in results[name][number]["msg"]
+        assert left[name].split() == ["0"] * (len(BROKEN) + 1)
+        assert f"broken{number}" in mended[name]["imported"]
+
+
+VICTIMS = {"module": "kill -9 $module", "psql": "kill -9 $psql", "both": "kill -9 $module $psql"}
 
 
 @pytest.mark.usefixtures("_none")
-@pytest.mark.parametrize("victims", ["module", "psql", "both"])
+@pytest.mark.parametrize("victims", [{"d12": "module", "d13": "psql"}, {"d12": "both", "d13": "module"}], ids=str)
 def test_a_killed_import_is_done_once(shop, victims):
-    slow = imports(DUMP + "SELECT pg_sleep(3);\nINSERT INTO public.orders VALUES (3, 'last');\n")
-    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(3)%'"
-    find = "psql=$(pgrep -x -u postgres psql); module=$(ps -o ppid= -p $psql)"
-    kill = {"module": "kill -9 $module", "psql": "kill -9 $psql", "both": "kill -9 $module $psql"}[victims]
+    slow = imports(DUMP + "SELECT pg_sleep(10);\nINSERT INTO public.orders VALUES (3, 'last');\n")
+    # Both by their numbers, as soon as the file is in the middle.
+    wait = (
+        "cd /; for _ in $(seq 200); do found=$(runuser -u postgres -- psql -XtAc"
+        " \"SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(10)%'\");"
+        ' [ "$found" = 1 ] && break; sleep 0.2; done; [ "$found" = 1 ];'
+        " psql=$(pgrep -x -n psql); module=$(ps -o ppid= -p $psql)"
+    )
     with concurrent.futures.ThreadPoolExecutor() as pool:
         run = pool.submit(shop.play, slow)
-        for name in shop.names:
-            until(lambda: shop.sql(name, sleeping, "postgres") == "1", 30, f"the import on {name}")  # noqa: B023
-        shop.shells(f"{find}; {kill}")
+        shop.hosts.shells({name: f"{wait}; {VICTIMS[victim]}" for name, victim in victims.items()})
         results, output = run.result()
     assert all(one["failed"] for one in results.values()), output
     results = shop.call(slow)
-    for name in shop.names:
+    for name, victim in victims.items():
         # What goes on without its module is waited for, and not done twice.
-        assert results[name]["imported"] == ([] if victims == "module" else ["imported"])
+        assert results[name]["imported"] == ([] if victim == "module" else ["imported"])
         assert shop.as_role(name, "report", "SELECT count(*) FROM public.orders", "imported") == "3"
 
 
@@ -479,13 +501,21 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("params", "words"), REFUSED)
-def test_what_cannot_be_is_refused_before_anything_changes(shop, params, words):
+@pytest.fixture(scope="module")
+def refused(shop):
     before = shop.state("d13")
-    message = shop.refused(params, on="d13")["d13"]
-    assert words in message
-    assert "two\nlines" not in message
-    assert shop.state("d13") == before
+    results, _output = shop.batch([case.values[0] for case in REFUSED], on="d13")
+    return results["d13"], before == shop.state("d13")
+
+
+@pytest.mark.parametrize(("params", "words"), REFUSED)
+def test_what_cannot_be_is_refused_before_anything_changes(refused, params, words):
+    results, untouched = refused
+    result = results[[case.values[0] for case in REFUSED].index(params)]
+    assert result["failed"]
+    assert words in result["msg"]
+    assert "two\nlines" not in result["msg"]
+    assert untouched
 
 
 def test_check_mode_changes_nothing_and_predicts_what_comes(shop):
