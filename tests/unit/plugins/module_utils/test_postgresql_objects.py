@@ -542,7 +542,9 @@ def catalogs(draw):
         extensions=draw(st.sampled_from([{}, {"citext": Extension("1.5", "public")}])),
     )
     there = draw(st.booleans())
-    return cluster(*([shop] if there else []), roles=NAMES, iterations=1, version=draw(st.sampled_from([130000, 150000, 170000])))
+    return cluster(
+        *([shop] if there else []), roles=NAMES, iterations=1, version=draw(st.sampled_from([130000, 150000, 170000]))
+    )
 
 
 @st.composite
