@@ -64,18 +64,21 @@ class Access:
             yield from ((given, role, some) for given, some in ((False, take), (True, give)) if some)
 
 
-def access(have: Database, wish: WantedDatabase, owner: str, known: frozenset[str]) -> Access:
-    declared = {name: one or owner for name, one in wish.schemas.items()}
-    ours = {owner, DATABASE_OWNER, *declared.values()}
-    found = {name: schema.owner for name, schema in have.schemas.items() if name == "public" or schema.owner in ours}
-    owners = {**found, **declared}
-    guests = dict.fromkeys(declared.values(), "guest")
-    levels = {role: level for role, level in {**guests, **wish.access}.items() if role != owner}
-    return Access(wish.name, owner, owners, levels, known)
+def access(
+    have: Database, wish: WantedDatabase, owner: str, owners: Mapping[str, str], known: frozenset[str]
+) -> Access:
+    """C(owners) has public and the declared schemas; those that the same owners have made themselves count, too."""
+    ours = {owner, DATABASE_OWNER, *owners.values()}
+    found = {name: schema.owner for name, schema in have.schemas.items() if schema.owner in ours}
+    guests = dict.fromkeys(owners.values(), "guest")
+    levels = {role: level for role, level in {**guests, **wish.access}.items() if role not in (owner, DATABASE_OWNER)}
+    return Access(wish.name, owner, {**found, **owners}, levels, known)
 
 
-def grant_steps(have: Database, wish: WantedDatabase, owner: str, known: frozenset[str]) -> list[Step]:
-    who = access(have, wish, owner, known)
+def grant_steps(
+    have: Database, wish: WantedDatabase, owner: str, owners: Mapping[str, str], known: frozenset[str]
+) -> list[Step]:
+    who = access(have, wish, owner, owners, known)
     steps = _public(have, wish)
     for given, role, privileges in who.differences("database", owner, _moved(have.acl, have.owner, owner)):
         steps.append(_step(who, given, role, privileges, f"DATABASE {ident(who.database)}", ""))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 
 from ._postgresql_extensions import extension_steps
 from ._postgresql_grants import grant_steps
@@ -58,27 +59,34 @@ def _database(current: Catalog, wish: WantedDatabase, wanted: Wanted) -> list[St
         before, after = (f"{line}: connection limit {one}" for one in (have.connection_limit, wish.connection_limit))
         steps.append(Step(wish.name, sql, before, after))
     steps += setting_steps(wish.name, line, have.settings, wish.settings)
-    steps += _schemas(current, have, wish, owner)
+    owners = _owners(current, have, wish, owner)
+    steps += _schemas(have, owners)
     steps += extension_steps(have, wish, current)
-    steps += grant_steps(have, wish, owner, frozenset(role.name for role in wanted.roles if not role.absent))
+    known = frozenset(role.name for role in wanted.roles if not role.absent)
+    steps += grant_steps(have, wish, owner, owners, known)
     return steps + _import(have, wish, owner)
 
 
-def _schemas(current: Catalog, have: Database, wish: WantedDatabase, owner: str) -> list[Step]:
-    # Since version 15 the database's owner owns this schema through a role of which it is always the one member.
+def _owners(current: Catalog, have: Database, wish: WantedDatabase, owner: str) -> dict[str, str]:
+    """Who shall own public and the schemas that are declared."""
+    # Since version 14 the database's owner owns public through a role of which it is always the one member.
     public = DATABASE_OWNER if current.version >= 140000 else owner
-    wishes = {"public": public} if "public" in have.schemas else {}
-    wishes.update((name, one or (public if name == "public" else owner)) for name, one in wish.schemas.items())
+    owners = {"public": public} if "public" in have.schemas else {}
+    owners.update((name, one or (public if name == "public" else owner)) for name, one in wish.schemas.items())
+    return owners
+
+
+def _schemas(have: Database, owners: Mapping[str, str]) -> list[Step]:
     steps = []
-    for name, new in wishes.items():
-        line = f"database {wish.name}: schema {name}, owner "
+    for name, new in owners.items():
+        line = f"database {have.name}: schema {name}, owner "
         old = have.schemas[name].owner if name in have.schemas else None
         if old is None:
             sql = f"CREATE SCHEMA {ident(name)} AUTHORIZATION {ident(new)}"
-            steps.append(Step(wish.name, sql, after=f"{line}{new}"))
+            steps.append(Step(have.name, sql, after=f"{line}{new}"))
         elif old != new:
             sql = f"ALTER SCHEMA {ident(name)} OWNER TO {ident(new)}"
-            steps.append(Step(wish.name, sql, f"{line}{old}", f"{line}{new}"))
+            steps.append(Step(have.name, sql, f"{line}{old}", f"{line}{new}"))
     return steps
 
 

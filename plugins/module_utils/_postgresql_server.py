@@ -73,6 +73,8 @@ class Server:
                 probe.connect(path)
         except (FileNotFoundError, ConnectionRefusedError):
             return f"no server listens on {path}: start PostgreSQL, or correct port and socket_directory"
+        except OSError as exc:
+            raise ObjectsError(f"{path}: {exc.strerror or exc}: correct socket_directory") from exc
         return ""
 
     def __enter__(self) -> Server:
@@ -102,7 +104,8 @@ class Server:
                         options=" ".join(f"-c {name}={value}" for name, value in OPTIONS.items()),
                     )
                 except psycopg.Error as exc:
-                    raise ObjectsError(f"cannot log in to database {database} as {self.user}: {exc}") from exc
+                    hint = "" if os.geteuid() == 0 else ". Run it with become: true"
+                    raise ObjectsError(f"cannot log in to database {database} as {self.user}: {exc}{hint}") from exc
         return self._open[database]
 
     def rows(self, database: str, query: str, **values: Any) -> list[Any]:

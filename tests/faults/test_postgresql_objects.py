@@ -16,11 +16,12 @@ INSTALL = (
     " postgresql python3-psycopg >/dev/null 2>&1"
 )
 PASSWORDS = {"shop": "s3cret'x\\y \"z", "clerk": "pässwörd-ﬁ", "report": "r3port-pass"}
+STRANGER = "str4nger'\\pass"
 ROLES = [
     {"name": "shop"},
     {"name": "clerk", "connection_limit": 5, "valid_until": "2090-01-01"},
     {"name": "report", "settings": {"statement_timeout": "30s", "search_path": 'public, "$user"'}},
-    {"name": "stranger", "password": "str4nger'\\pass"},
+    {"name": "stranger", "password": STRANGER},
 ]
 SHOP = {
     "name": "shop",
@@ -35,41 +36,43 @@ SHOP = {
 ALL = {"roles": ROLES, "passwords": PASSWORDS, "databases": [SHOP]}
 
 
+ONE = "cd /; runuser -u postgres -- psql -XtAc 'SELECT 1' || true"
+
+
 class Servers:
     """Both hosts, and the module called on them."""
 
     def __init__(self, hosts):
         self.hosts, self.names = hosts, hosts.names
 
-    def play(self, params, *words, on=None):
-        """The result of each host; a message of a failure is a result, too."""
-        shown = "RESULT={{ inventory_hostname }}:{{ result | to_json | b64encode }}="
-        tasks = [
-            {
-                "name": "Call",
-                "shipshape.stack.postgresql_objects": params,
-                "register": "result",
-                "ignore_errors": True,
-            },
-            {"name": "Show", "ansible.builtin.debug": {"msg": shown}},
-        ]
+    def batch(self, calls, *words, on=None):
+        """The results of each host, call by call; a message of a failure is a result, too."""
+        tasks: list[dict] = []
+        for number, params in enumerate(calls):
+            call = {"shipshape.stack.postgresql_objects": params, "register": f"r{number}", "ignore_errors": True}
+            shown = f"RESULT={{{{ inventory_hostname }}}}:{{{{ r{number} | to_json | b64encode }}}}="
+            tasks += [{"name": "Call", **call}, {"name": "Show", "ansible.builtin.debug": {"msg": shown}}]
         python = {"ansible_python_interpreter": "/usr/bin/python3"}
         play = [{"hosts": on or "all", "gather_facts": False, "become": True, "vars": python, "tasks": tasks}]
         run = self.hosts.play(play, "--diff", *words)
-        found = re.findall(r"RESULT=(\w+):([A-Za-z0-9+/=]+?)=+\W", run.output)
-        assert {name for name, _text in found} == set(run.recap), run.output
-        results = {name: json.loads(base64.b64decode(text + "=" * (-len(text) % 4))) for name, text in found}
-        return results, run.output
+        found: dict[str, list[dict]] = {name: [] for name in run.recap}
+        for name, text in re.findall(r"RESULT=(\w+):([A-Za-z0-9+/=]+?)=+\W", run.output):
+            found[name].append(json.loads(base64.b64decode(text + "=" * (-len(text) % 4))))
+        assert {len(results) for results in found.values()} == {len(calls)}, run.output
+        return found, run.output
+
+    def play(self, params, *words, on=None):
+        found, output = self.batch([params], *words, on=on)
+        return {name: results[0] for name, results in found.items()}, output
 
     def call(self, params, *words, on=None):
         """It works, and a second call changes nothing."""
-        results, output = self.play(params, *words, on=on)
-        assert not [one["msg"] for one in results.values() if one.get("failed")], output
-        if "--check" not in words:
-            again, output = self.play(params, on=on)
-            assert {name: one["steps"] for name, one in again.items()} == dict.fromkeys(again, []), output
-            assert not any(one["changed"] for one in again.values())
-        return results
+        found, output = self.batch([params] if "--check" in words else [params, params], *words, on=on)
+        assert not [one["msg"] for results in found.values() for one in results if one.get("failed")], output
+        for _first, *again in found.values():
+            assert [one["steps"] for one in again] == [[] for _one in again], output
+            assert not any(one["changed"] for one in again)
+        return {name: results[0] for name, results in found.items()}
 
     def refused(self, params, *words, on=None):
         results, output = self.play(params, *words, on=on)
@@ -79,27 +82,41 @@ class Servers:
     def shells(self, script):
         return self.hosts.shells(dict.fromkeys(self.names, script))
 
-    def sql(self, name, statement, database="shop"):
-        return self.hosts.shell(
-            name, f"cd /; runuser -u postgres -- psql -XtA -d {database} <<'EOF'\n{statement}\nEOF"
-        ).strip()
+    def sqls(self, statement, database="shop"):
+        script = f"cd /; runuser -u postgres -- psql -XtA -v ON_ERROR_STOP=1 -d {database} <<'EOF'\n{statement}\nEOF"
+        return {name: output.strip() for name, output in self.shells(script).items()}
 
-    def as_role(self, name, role, statement, database="shop", password=None):
-        """Over TCP with a password: what it printed, and what went wrong."""
-        password = {**PASSWORDS, "stranger": "str4nger'\\pass"}[role] if password is None else password
-        quoted = "'" + password.replace("'", "'\\''") + "'"
-        script = (
-            f"export PGPASSWORD={quoted} PGCONNECT_TIMEOUT=5\n"
-            f"psql -XtA -v ON_ERROR_STOP=1 -h 127.0.0.1 -U {role} -d {database} 2>&1 <<'EOF' || true\n{statement}\nEOF"
-        )
-        return self.hosts.shell(name, script).strip()
+    def ask(self, *questions, database="shop"):
+        """Over TCP with a password, in one go: what each host printed for each role and statement, and what went wrong.
+
+        A role of the form name/password does not use its own.
+        """
+        script = "export PGCONNECT_TIMEOUT=5\n"
+        for who, statement in questions:
+            role, _slash, other = who.partition("/")
+            password = (other or {**PASSWORDS, "stranger": STRANGER}[role]).replace("'", "'\\''")
+            script += (
+                f"export PGPASSWORD='{password}'\n"
+                f"psql -XtA -v ON_ERROR_STOP=1 -h 127.0.0.1 -U {role} -d {database} 2>&1 <<'EOF' || true\n{statement}\n"
+                "EOF\necho '-- '\n"
+            )
+        found = {name: output.split("-- \n")[:-1] for name, output in self.shells(script).items()}
+        return {name: [output.strip() for output in outputs] for name, outputs in found.items()}
+
+    def expect(self, *cases, database="shop"):
+        """Role, statement, and words that have to be in what comes; an answer without an error is given in full."""
+        for name, answers in self.ask(
+            *((who, statement) for who, statement, _words in cases), database=database
+        ).items():
+            for (who, statement, words), answer in zip(cases, answers, strict=True):
+                fits = words in answer if "denied" in words or "failed" in words else words == answer
+                assert fits, f"{who} on {name}: {statement}: {answer!r} instead of {words!r}"
 
     def state(self, name):
         """All that the module could change of the cluster as a whole."""
-        script = (
-            'runuser -u postgres -- sh -c \'pg_dumpall -g; psql -XtAl; psql -XtA shop -c "\\ddp" -c "\\dp" -c "\\dn+"\''
-        )
-        return re.sub(r"(?m)^\\(un)?restrict .*$", "", self.hosts.shell(name, f"cd /; {script}"))
+        listed = " ".join(f"-c '\\{word}'" for word in ("l", "ddp", "dp", "dn+", "dx", "drds"))
+        script = f"cd /; runuser -u postgres -- pg_dumpall -g; runuser -u postgres -- psql -XtA {listed} shop"
+        return re.sub(r"(?m)^\\(un)?restrict .*$", "", self.hosts.shell(name, script))
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +138,8 @@ def servers(hosts):
         "cd /; runuser -u postgres -- psql -qc 'ALTER SYSTEM SET shared_preload_libraries TO pg_stat_statements';"
         " systemctl restart postgresql",
     )
-    until(lambda: found.sql("d13", "SELECT 1", "postgres") == "1", 20, "PostgreSQL")
+    until(lambda: "1" in found.hosts.shell("d13", ONE), 20, "PostgreSQL")
+    found.hosts.shell("d13", "cd /; runuser -u postgres -- psql -qc 'CREATE EXTENSION pg_stat_statements'")
     return found
 
 
@@ -139,7 +157,8 @@ def shop(servers):
     )
     packed = base64.b64encode(watch.encode()).decode()
     servers.shells(
-        f"rm -f /run/enough; echo {packed} | base64 -d >/root/watch.py; systemd-run -q --unit=watch python3 /root/watch.py"
+        f"rm -f /run/enough; echo {packed} | base64 -d >/root/watch.py;"
+        " systemd-run -q --unit=watch python3 /root/watch.py"
     )
     servers.call({**ALL, "databases": [{**SHOP, "schema_content": "CREATE TABLE public.first (id int);"}]})
     servers.shells("touch /run/enough; while systemctl is-active -q watch; do sleep 0.2; done")
@@ -155,67 +174,65 @@ def test_a_migration_is_readable_and_nobody_has_more_than_that(shop):
         "CREATE TABLE app.items (id int GENERATED ALWAYS AS IDENTITY, note text);"
         "CREATE SCHEMA later; CREATE TABLE later.more (id serial, note text);"
     )
-    for name in shop.names:
-        done = shop.as_role(name, "shop", migration)
-        assert "ERROR" not in done, done
-        for table in ("public.orders", "app.items", "later.more"):
-            insert = f"INSERT INTO {table} (note) VALUES ('x')"
-            assert shop.as_role(name, "clerk", insert) == "INSERT 0 1"
-            assert shop.as_role(name, "report", f"SELECT count(*) FROM {table}") == "1"
-            assert "permission denied for table" in shop.as_role(name, "report", insert)
-            assert "permission denied for table" in shop.as_role(name, "report", f"DELETE FROM {table}")
-            assert shop.as_role(name, "clerk", f"UPDATE {table} SET note = 'y'") == "UPDATE 1"
-            assert "permission denied for table" in shop.as_role(name, "clerk", f"TRUNCATE {table}")
-        for schema in ("public", "app", "later"):
-            for role in ("clerk", "report"):
-                assert "permission denied for schema" in shop.as_role(
-                    name, role, f"CREATE TABLE {schema}.mine (id int)"
-                )
-        assert "permission denied" in shop.as_role(name, "clerk", "CREATE TEMPORARY TABLE mine (id int)")
-        assert shop.as_role(name, "report", "SHOW statement_timeout") == "30s"
-        assert shop.as_role(name, "report", "SHOW search_path") == 'public, "$user"'
-        assert shop.as_role(name, "report", "SHOW work_mem") == "8MB"
+    done = "CREATE TABLE\nCREATE TABLE\nCREATE SCHEMA\nCREATE TABLE"
+    cases = [("shop", migration, done)]
+    for table in ("public.orders", "app.items", "later.more"):
+        insert = f"INSERT INTO {table} (note) VALUES ('x')"
+        cases += [
+            ("clerk", insert, "INSERT 0 1"),
+            ("report", f"SELECT count(*) FROM {table}", "1"),
+            ("report", insert, "permission denied for table"),
+            ("report", f"DELETE FROM {table}", "permission denied for table"),
+            ("clerk", f"UPDATE {table} SET note = 'y'", "UPDATE 1"),
+            ("clerk", f"TRUNCATE {table}", "permission denied for table"),
+        ]
+    for schema in ("public", "app", "later"):
+        create = f"CREATE TABLE {schema}.mine (id int)"
+        cases += [(role, create, "permission denied for schema") for role in ("clerk", "report")]
+    cases += [
+        ("clerk", "CREATE TEMPORARY TABLE mine (id int)", "permission denied to create temporary tables"),
+        ("report", "SHOW statement_timeout", "30s"),
+        ("report", "SHOW search_path", 'public, "$user"'),
+        ("report", "SHOW work_mem", "8MB"),
+    ]
+    shop.expect(*cases)
     # What a superuser adds is caught up with.
-    for name in shop.names:
-        shop.sql(name, "CREATE TABLE app.by_hand (id int)")
-    steps = shop.call(ALL)
-    for name in shop.names:
-        assert len(steps[name]["steps"]) == 2, steps
-        assert shop.as_role(name, "report", "SELECT count(*) FROM app.by_hand") == "0"
+    shop.sqls("CREATE TABLE app.by_hand (id int)")
+    assert {len(result["steps"]) for result in shop.call(ALL).values()} == {2}
+    shop.expect(("report", "SELECT count(*) FROM app.by_hand", "0"))
 
 
 def test_strangers_and_wrong_passwords_stay_outside(shop):
-    for name in shop.names:
-        assert 'permission denied for database "shop"' in shop.as_role(name, "stranger", "SELECT 1")
-        assert shop.as_role(name, "stranger", "SELECT 1", "postgres") == "1"
-        for role in PASSWORDS:
-            assert shop.as_role(name, role, "SELECT 1") == "1"
-            assert "password authentication failed" in shop.as_role(name, role, "SELECT 1", password="wr0ng")
+    cases = [("stranger", "SELECT 1", 'permission denied for database "shop"')]
+    for role in PASSWORDS:
+        cases += [(role, "SELECT 1", "1"), (f"{role}/wr0ng", "SELECT 1", "password authentication failed")]
+    shop.expect(*cases)
+    shop.expect(("stranger", "SELECT 1", "1"), database="postgres")
 
 
 def test_a_reader_that_is_not_declared_any_more_loses_that_and_nothing_else(shop):
-    for name in shop.names:
-        shop.sql(
-            name,
-            "CREATE ROLE foreigner; GRANT SELECT ON public.first TO foreigner; GRANT TRUNCATE ON public.first TO clerk;"
-            "GRANT CONNECT ON DATABASE shop TO foreigner",
-        )
+    shop.sqls(
+        "CREATE ROLE foreigner; GRANT SELECT ON public.first TO foreigner; GRANT TRUNCATE ON public.first TO clerk;"
+        "GRANT CONNECT ON DATABASE shop TO foreigner"
+    )
     results = shop.call({**ALL, "databases": [{**SHOP, "readers": [], "writers": ["report"]}]})
-    for name in shop.names:
-        assert "- database shop: clerk may CONNECT" in results[name]["steps"]
-        assert "permission denied for database" in shop.as_role(name, "clerk", "SELECT 1")
-        assert "ERROR" not in shop.as_role(name, "shop", "CREATE TABLE public.secret (id int)")
-        acl = shop.sql(name, "SELECT relacl::text FROM pg_class WHERE relname IN ('first', 'secret') ORDER BY relname")
-        first, secret = acl.splitlines()
+    assert all("- database shop: clerk may CONNECT" in one["steps"] for one in results.values())
+    shop.expect(
+        ("clerk", "SELECT 1", "permission denied for database"),
+        ("shop", "CREATE TABLE public.secret (id int)", "CREATE TABLE"),
+        ("report", "INSERT INTO public.first VALUES (1)", "INSERT 0 1"),
+    )
+    acls = "SELECT relacl::text FROM pg_class WHERE relname IN ('first', 'secret') ORDER BY relname"
+    for found in shop.sqls(acls).values():
+        first, secret = found.splitlines()
         assert "foreigner=r/shop" in first
         assert "clerk=D/shop" in first
         assert "clerk" not in secret
-        assert shop.as_role(name, "report", "INSERT INTO public.first VALUES (1)") == "INSERT 0 1"
-    results = shop.call(ALL)
-    for name in shop.names:
-        assert "permission denied" in shop.as_role(name, "report", "INSERT INTO public.first VALUES (1)")
-        assert shop.sql(name, "SELECT has_database_privilege('foreigner', 'shop', 'CONNECT')") == "t"
-        shop.sql(name, "DROP OWNED BY foreigner; DROP ROLE foreigner")
+    shop.call(ALL)
+    shop.expect(("report", "INSERT INTO public.first VALUES (1)", "permission denied"))
+    kept = shop.sqls("SELECT has_database_privilege('foreigner', 'shop', 'CONNECT'); DROP OWNED BY foreigner")
+    assert {found.splitlines()[0] for found in kept.values()} == {"t"}
+    shop.sqls("DROP ROLE foreigner")
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
@@ -230,31 +247,24 @@ def test_no_password_is_in_a_log_or_an_argument(shop):
         for word in ("s3cret", "pässwörd", "r3port", "str4nger", "SCRAM-SHA-256$"):
             lines = [line for line in log.splitlines() if word in line and "PGPASSWORD" not in line]
             assert lines == []
-    shop.sql("d13", "CREATE EXTENSION IF NOT EXISTS pg_stat_statements", "postgres")
-    seen = shop.sql("d13", "SELECT query FROM pg_stat_statements", "postgres")
+    seen = shop.sqls("SELECT query FROM public.pg_stat_statements", "postgres")["d13"]
     assert "ALTER ROLE" in seen
     assert "PASSWORD" not in seen
 
 
 def test_other_passwords_are_replaced_and_fitting_ones_left(shop):
-    stored = "SELECT rolname, rolpassword FROM pg_authid WHERE rolname IN ('shop', 'clerk', 'report') ORDER BY 1"
-    before = {name: shop.sql(name, stored) for name in shop.names}
+    stored = "SELECT rolname, rolpassword FROM pg_authid WHERE rolname IN ('shop', 'clerk', 'report') ORDER BY 1;"
+    before = shop.sqls(stored)
     shop.call(ALL)
-    assert {name: shop.sql(name, stored) for name in shop.names} == before
-    for name in shop.names:
-        shop.sql(
-            name,
-            "SET password_encryption = md5; ALTER ROLE report PASSWORD 'r3port-pass'; ALTER ROLE clerk PASSWORD 'x'",
-        )
-        assert "|md5" in shop.sql(name, stored)
-    results = shop.call(ALL)
-    for name in shop.names:
-        assert len(results[name]["steps"]) == 2
-        assert shop.sql(name, stored).count("SCRAM-SHA-256$4096:") == 3
-        assert shop.as_role(name, "clerk", "SELECT 1") == "1"
-        shop.sql(name, f"ALTER ROLE clerk PASSWORD '{PASSWORDS['clerk']}'")
+    assert shop.sqls(stored) == before
+    md5 = "SET password_encryption = md5; ALTER ROLE report PASSWORD 'r3port-pass'; ALTER ROLE clerk PASSWORD 'x';"
+    assert all(found.count("|md5") == 2 for found in shop.sqls(md5 + stored).values())
+    assert {len(one["steps"]) for one in shop.call(ALL).values()} == {2}
+    assert all(found.count("SCRAM-SHA-256$4096:") == 3 for found in shop.sqls(stored).values())
+    shop.expect(("clerk", "SELECT 1", "1"), ("report", "SELECT 1", "1"))
     # What the server itself makes of a password fits, too, with letters that SASLprep changes.
-    assert all(not one["changed"] for one in shop.call(ALL).values())
+    shop.sqls(f"ALTER ROLE clerk PASSWORD '{PASSWORDS['clerk']}'")
+    assert not any(one["changed"] for one in shop.call(ALL).values())
 
 
 # --- schema files -----------------------------------------------------------------------------------------------------
@@ -282,30 +292,28 @@ def _none(shop):
     shop.play({"databases": [{"name": "imported", "state": "absent", "confirm_drop": "imported"}]})
 
 
+ORDERS = "SELECT to_regclass('public.orders') IS NULL"
+
+
 @pytest.mark.usefixtures("_none")
 def test_a_schema_file_is_imported_once(shop):
     results = shop.call(imports(DUMP))
-    for name in shop.names:
-        assert results[name]["imported"] == ["imported"]
-        assert shop.as_role(name, "report", "SELECT count(*) FROM public.orders", "imported") == "2"
-        owner = "SELECT tableowner FROM pg_tables WHERE schemaname = 'public'"
-        assert shop.sql(name, owner, "imported") == "shop"
-        shop.sql(name, "DROP TABLE public.orders", "imported")
-    results = shop.call(imports(DUMP + "-- more\n"))
-    for name in shop.names:
-        assert "imported: the schema file is another one" in " ".join(results[name]["warnings"])
-        assert shop.sql(name, "SELECT to_regclass('public.orders') IS NULL", "imported") == "t"
+    assert all(one["imported"] == ["imported"] for one in results.values())
+    shop.expect(("report", "SELECT count(*) FROM public.orders", "2"), database="imported")
+    owner = "SELECT tableowner FROM pg_tables WHERE schemaname = 'public'; DROP TABLE public.orders"
+    assert {found.splitlines()[0] for found in shop.sqls(owner, "imported").values()} == {"shop"}
+    for one in shop.call(imports(DUMP + "-- more\n")).values():
+        assert "imported: the schema file is another one" in " ".join(one["warnings"])
+    assert set(shop.sqls(ORDERS, "imported").values()) == {"t"}
 
 
 @pytest.mark.usefixtures("_none")
 def test_a_database_with_tables_is_left_alone(shop):
     shop.call(imports(None))
-    for name in shop.names:
-        assert "ERROR" not in shop.as_role(name, "shop", "CREATE TABLE public.own (id int)", "imported")
-    results = shop.call(imports(DUMP))
-    for name in shop.names:
-        assert "imported has tables already" in " ".join(results[name]["warnings"])
-        assert shop.sql(name, "SELECT to_regclass('public.orders') IS NULL", "imported") == "t"
+    shop.expect(("shop", "CREATE TABLE public.own (id int)", "CREATE TABLE"), database="imported")
+    for one in shop.call(imports(DUMP)).values():
+        assert "imported has tables already" in " ".join(one["warnings"])
+    assert set(shop.sqls(ORDERS, "imported").values()) == {"t"}
 
 
 BROKEN = [
@@ -322,54 +330,81 @@ BROKEN = [
 ]
 
 
-@pytest.mark.usefixtures("_none")
+@pytest.fixture(scope="module")
+def broken(shop):
+    """Each file in a database of its own, and then the whole one in all of them."""
+    names = [f"broken{number}" for number in range(len(BROKEN))]
+    calls = [
+        {"roles": ROLES, "databases": [{**SHOP, "name": name, "schema_content": DUMP + case.values[0]}]}
+        for name, case in zip(names, BROKEN, strict=True)
+    ]
+    results, _output = shop.batch(calls)
+    tables = "SELECT count(*) FROM pg_tables WHERE schemaname IN ('public', 'app')"
+    script = "cd /; " + "".join(
+        f'runuser -u postgres -- psql -XtA -d {name} -c "{tables}"; ' for name in [*names, "postgres"]
+    )
+    left = shop.shells(script)
+    mended = shop.call({"roles": ROLES, "databases": [{**SHOP, "name": one, "schema_content": DUMP} for one in names]})
+    shop.call({"databases": [{"name": one, "state": "absent", "confirm_drop": one} for one in names]})
+    return results, left, mended
+
+
 @pytest.mark.parametrize(("more", "words"), BROKEN)
-def test_a_broken_schema_file_leaves_nothing(shop, more, words):
-    messages = shop.refused(imports(DUMP + more))
+def test_a_broken_schema_file_leaves_nothing(shop, broken, more, words):
+    number = [case.values[0] for case in BROKEN].index(more)
+    results, left, mended = broken
     for name in shop.names:
-        assert words in messages[name]
-        assert "a secret" not in messages[name]
-        assert shop.sql(name, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", "imported") == "0"
-        assert shop.sql(name, "SELECT to_regclass('public.late') IS NULL", "postgres") == "t"
-    results = shop.call(imports(DUMP))
-    assert all(one["imported"] == ["imported"] for one in results.values())
+        assert results[name][number]["failed"]
+        assert words in results[name][number]["msg"]
+        assert "a secret" not in results[name][number]["msg"]
+        assert left[name].split() == ["0"] * (len(BROKEN) + 1)
+        assert f"broken{number}" in mended[name]["imported"]
+
+
+VICTIMS = {"module": "kill -9 $module", "psql": "kill -9 $psql", "both": "kill -9 $module $psql"}
 
 
 @pytest.mark.usefixtures("_none")
-@pytest.mark.parametrize("victims", ["module", "psql", "both"])
+@pytest.mark.parametrize("victims", [{"d12": "module", "d13": "psql"}, {"d12": "both", "d13": "module"}], ids=str)
 def test_a_killed_import_is_done_once(shop, victims):
-    slow = imports(DUMP + "SELECT pg_sleep(3);\nINSERT INTO public.orders VALUES (3, 'last');\n")
-    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(3)%'"
-    find = "psql=$(pgrep -x -u postgres psql); module=$(ps -o ppid= -p $psql)"
-    kill = {"module": "kill -9 $module", "psql": "kill -9 $psql", "both": "kill -9 $module $psql"}[victims]
+    slow = imports(DUMP + "SELECT pg_sleep(10);\nINSERT INTO public.orders VALUES (3, 'last');\n")
+    # Both by their numbers, as soon as the file is in the middle.
+    wait = (
+        "cd /; for _ in $(seq 200); do found=$(runuser -u postgres -- psql -XtAc"
+        " \"SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(10)%'\");"
+        ' [ "$found" = 1 ] && break; sleep 0.2; done; [ "$found" = 1 ];'
+        " psql=$(pgrep -x -n psql); module=$(ps -o ppid= -p $psql)"
+    )
     with concurrent.futures.ThreadPoolExecutor() as pool:
         run = pool.submit(shop.play, slow)
-        for name in shop.names:
-            until(lambda: shop.sql(name, sleeping, "postgres") == "1", 30, f"the import on {name}")  # noqa: B023
-        shop.shells(f"{find}; {kill}")
+        shop.hosts.shells({name: f"{wait}; {VICTIMS[victim]}" for name, victim in victims.items()})
         results, output = run.result()
     assert all(one["failed"] for one in results.values()), output
     results = shop.call(slow)
-    for name in shop.names:
+    for name, victim in victims.items():
         # What goes on without its module is waited for, and not done twice.
-        assert results[name]["imported"] == ([] if victims == "module" else ["imported"])
-        assert shop.as_role(name, "report", "SELECT count(*) FROM public.orders", "imported") == "3"
+        assert results[name]["imported"] == ([] if victim == "module" else ["imported"])
+    shop.expect(("report", "SELECT count(*) FROM public.orders", "3"), database="imported")
 
 
 # --- extensions -------------------------------------------------------------------------------------------------------
 
 
 def test_extensions_work(shop):
-    for name in shop.names:
-        assert len(shop.as_role(name, "shop", "SELECT uuid_generate_v4()")) == 36
-        assert shop.as_role(name, "shop", "SELECT crypt('x', gen_salt('bf')) LIKE '$2a$%'") == "t"
+    shop.expect(
+        ("shop", "SELECT length(uuid_generate_v4()::text)", "36"),
+        ("shop", "SELECT crypt('x', gen_salt('bf')) LIKE '$2a$%'", "t"),
+    )
     wish = {**SHOP, "extensions": ["pg_stat_statements", {"name": "citext", "schema": "app", "version": "1.5"}]}
     shop.call({**ALL, "databases": [wish]}, on="d13")
-    assert int(shop.sql("d13", "SELECT count(*) FROM pg_stat_statements")) > 0
-    assert shop.sql("d13", "SELECT extversion FROM pg_extension WHERE extname = 'citext'") == "1.5"
     wish["extensions"][1]["version"] = "latest"
     results = shop.call({**ALL, "databases": [wish]}, on="d13")
     assert results["d13"]["steps"] == ["- database shop: extension citext 1.5, + database shop: extension citext 1.6"]
+    used = "SELECT count(*) > 0 FROM pg_stat_statements; SELECT 'A'::app.citext OPERATOR(app.=) 'a'::app.citext;"
+    assert (
+        shop.hosts.shell("d13", f"cd /; runuser -u postgres -- psql -XtA shop <<'EOF'\n{used}\nEOF").split()
+        == ["t"] * 2
+    )
 
 
 def test_an_extension_that_cannot_work_is_refused(shop):
@@ -390,22 +425,23 @@ def test_an_extension_that_cannot_work_is_refused(shop):
 def test_dropping_needs_a_confirmation(shop):
     params = {"roles": [*ROLES, {"name": "old"}], "databases": [{"name": "old", "owner": "old", "readers": ["report"]}]}
     shop.call(params)
-    for name in shop.names:
-        shop.sql(name, "CREATE TABLE public.t (id int); ALTER TABLE public.t OWNER TO old", "old")
-        shop.sql(name, "GRANT SELECT ON public.first TO old; GRANT CREATE ON DATABASE shop TO old")
-    drop = {"name": "old", "state": "absent"}
-    assert "add confirm_drop: old" in shop.refused({"databases": [drop]})["d13"]
-    assert "add confirm_drop: old" in shop.refused({"databases": [{**drop, "confirm_drop": "shop"}]})["d13"]
-    message = shop.refused({"roles": [{"name": "old", "state": "absent"}]})["d13"]
-    assert "role old cannot be dropped: it owns database old" in message
-    assert [shop.sql(name, "SELECT count(*) FROM public.t", "old") for name in shop.names] == ["0", "0"]
-    goes = {"roles": [{"name": "old", "state": "absent"}], "databases": [{**drop, "confirm_drop": "old"}]}
-    predicted = shop.call(goes, "--check")
-    results = shop.call(goes)
-    for name in shop.names:
-        assert predicted[name]["steps"] == results[name]["steps"]
-        assert shop.sql(name, "SELECT count(*) FROM pg_roles WHERE rolname = 'old'") == "0"
-        assert shop.sql(name, "SELECT count(*) FROM pg_database WHERE datname = 'old'") == "0"
+    shop.sqls("CREATE TABLE public.t (id int); ALTER TABLE public.t OWNER TO old", "old")
+    shop.sqls("GRANT SELECT ON public.first TO old; GRANT CREATE ON DATABASE shop TO old")
+    drop, role = {"name": "old", "state": "absent"}, {"roles": [{"name": "old", "state": "absent"}]}
+    calls = [{"databases": [drop]}, {"databases": [{**drop, "confirm_drop": "shop"}]}, role]
+    results, output = shop.batch(calls)
+    for unconfirmed, misspelt, owner in results.values():
+        assert "add confirm_drop: old" in unconfirmed["msg"], output
+        assert "add confirm_drop: old" in misspelt["msg"]
+        assert "role old cannot be dropped: it owns database old" in owner["msg"]
+    assert set(shop.sqls("SELECT count(*) FROM public.t", "old").values()) == {"0"}
+    goes = {**role, "databases": [{**drop, "confirm_drop": "old"}]}
+    predicted, found = shop.call(goes, "--check"), shop.call(goes)
+    assert [one["steps"] for one in predicted.values()] == [found[name]["steps"] for name in predicted]
+    left = (
+        "SELECT rolname FROM pg_roles WHERE rolname = 'old' UNION SELECT datname FROM pg_database WHERE datname = 'old'"
+    )
+    assert set(shop.sqls(left).values()) == {""}
 
 
 def test_another_owner_can_migrate_and_the_old_one_cannot(shop):
@@ -413,27 +449,27 @@ def test_another_owner_can_migrate_and_the_old_one_cannot(shop):
     moved = {"name": "moved", "owner": "shop", "readers": ["report"]}
     shop.call({"roles": roles, "databases": [moved]})
     shop.call({"roles": roles, "databases": [{**moved, "owner": "next"}]})
-    for name in shop.names:
-        assert "permission denied for database" in shop.as_role(name, "shop", "SELECT 1", "moved")
-        shop.sql(name, "SET ROLE next; CREATE TABLE public.t (id int)", "moved")
-        assert shop.as_role(name, "report", "SELECT count(*) FROM public.t", "moved") == "0"
+    shop.sqls("SET ROLE next; CREATE TABLE public.t (id int)", "moved")
+    shop.expect(
+        ("shop", "SELECT 1", "permission denied for database"),
+        ("report", "SELECT count(*) FROM public.t", "0"),
+        database="moved",
+    )
     gone = {"databases": [{"name": "moved", "state": "absent", "confirm_drop": "moved"}]}
     shop.call({**gone, "roles": [{"name": "next", "state": "absent"}]})
 
 
 def test_memberships_are_exact(shop):
-    roles = [{"name": "group", "login": False}, {"name": "member", "member_of": ["group", "pg_monitor"]}]
+    roles = [{"name": "team", "login": False}, {"name": "member", "member_of": ["team", "pg_monitor"]}]
     shop.call({"roles": roles})
-    for name in shop.names:
-        shop.sql(name, "GRANT group TO shop WITH ADMIN OPTION; SET ROLE shop; REVOKE group FROM member")
-        shop.sql(name, "SET ROLE shop; GRANT group TO member")
+    # The same once more, by somebody else.
+    shop.sqls("GRANT team TO shop WITH ADMIN OPTION; SET ROLE shop; GRANT team TO member")
     results = shop.call({"roles": [roles[0], {"name": "member", "member_of": ["pg_read_all_stats"]}]})
-    for name in shop.names:
-        groups = "SELECT string_agg(g.rolname, ' ') FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid"
-        assert shop.sql(name, f"{groups} WHERE m.member = 'member'::regrole") == "pg_read_all_stats"
-        assert "- role member: member of group" in results[name]["steps"]
-        shop.sql(name, "REVOKE group FROM shop")
-    shop.call({"roles": [{"name": one, "state": "absent"} for one in ("group", "member")]})
+    assert all("- role member: member of team" in one["steps"] for one in results.values())
+    groups = "SELECT string_agg(g.rolname, ' ') FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid"
+    left = shop.sqls(f"{groups} WHERE m.member = 'member'::regrole; REVOKE team FROM shop")
+    assert {found.splitlines()[0] for found in left.values()} == {"pg_read_all_stats"}
+    shop.call({"roles": [{"name": one, "state": "absent"} for one in ("team", "member")]})
 
 
 REFUSED = [
@@ -479,13 +515,21 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("params", "words"), REFUSED)
-def test_what_cannot_be_is_refused_before_anything_changes(shop, params, words):
+@pytest.fixture(scope="module")
+def refused(shop):
     before = shop.state("d13")
-    message = shop.refused(params, on="d13")["d13"]
-    assert words in message
-    assert "two\nlines" not in message
-    assert shop.state("d13") == before
+    results, _output = shop.batch([case.values[0] for case in REFUSED], on="d13")
+    return results["d13"], before == shop.state("d13")
+
+
+@pytest.mark.parametrize(("params", "words"), REFUSED)
+def test_what_cannot_be_is_refused_before_anything_changes(refused, params, words):
+    results, untouched = refused
+    result = results[[case.values[0] for case in REFUSED].index(params)]
+    assert result["failed"]
+    assert words in result["msg"]
+    assert "two\nlines" not in result["msg"]
+    assert untouched
 
 
 def test_check_mode_changes_nothing_and_predicts_what_comes(shop):
@@ -507,5 +551,5 @@ def test_a_stopped_server_is_no_reason_for_check_mode_to_fail(shop):
     with shop.hosts.broken("d12", "systemctl stop postgresql@15-main", "systemctl start postgresql@15-main"):
         assert shop.call(ALL, "--check", on="d12")["d12"]["changed"]
         assert "no server listens on" in shop.refused(ALL, on="d12")["d12"]
-    until(lambda: shop.sql("d12", "SELECT 1", "postgres") == "1", 20, "PostgreSQL")
+    until(lambda: "1" in shop.hosts.shell("d12", ONE), 20, "PostgreSQL")
     assert not shop.call(ALL, on="d12")["d12"]["changed"]
