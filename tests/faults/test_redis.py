@@ -81,28 +81,43 @@ def test_a_server_with_keys_is_taken_over(stocked):
 
 
 NO_DISK = {"redis_appendonly": False, "redis_save": []}
-# In this order, so that each change is one from the one before.
+# In this order, so that each change is one from the one before. With the restarts, and the tasks that change something:
+# python3-cryptography, a key and a certificate are changes of their own.
 CHANGES = [
-    pytest.param({"redis_appendonly": False}, 0, id="append-off"),
-    pytest.param({}, 0, id="append-on"),
-    pytest.param({"redis_maxmemory": "64M"}, 0, id="maxmemory"),
-    pytest.param({"redis_password": PASSWORD}, 0, id="default-user"),
-    pytest.param({"redis_password": f"{PASSWORD}-2", **SHOP}, 0, id="password-and-user"),
-    pytest.param({"redis_port": 6390, "redis_bind_addresses": ["*", "-::*"], "redis_tls": True}, 0, id="port-and-tls"),
-    pytest.param({"redis_settings": {"databases": 32, "hz": 20}}, 1, id="databases"),
-    pytest.param({**NO_DISK, "redis_settings": {"databases": 20}}, 1, id="restart-and-append-off"),
-    pytest.param({**NO_DISK, "redis_settings": {"databases": 16}}, 1, id="restart-without-any-file"),
-    pytest.param({"redis_settings": {"databases": 24}}, 1, id="restart-and-append-on"),
-    pytest.param({}, 1, id="back"),
+    pytest.param({"redis_appendonly": False}, 0, 1, id="append-off"),
+    pytest.param({}, 0, 1, id="append-on"),
+    pytest.param({"redis_maxmemory": "64M"}, 0, 1, id="maxmemory"),
+    pytest.param({"redis_password": PASSWORD}, 0, 1, id="default-user"),
+    pytest.param({"redis_password": f"{PASSWORD}-2", **SHOP}, 0, 1, id="password-and-user"),
+    pytest.param(
+        {"redis_port": 6390, "redis_bind_addresses": ["*", "-::*"], "redis_tls": True}, 0, 4, id="port-and-tls"
+    ),
+    pytest.param({"redis_settings": {"databases": 32, "hz": 20}}, 1, 1, id="databases"),
+    pytest.param({**NO_DISK, "redis_settings": {"databases": 20}}, 1, 1, id="restart-and-append-off"),
+    pytest.param({**NO_DISK, "redis_settings": {"databases": 16}}, 1, 1, id="restart-without-any-file"),
+    pytest.param({"redis_settings": {"databases": 24}}, 1, 1, id="restart-and-append-on"),
+    pytest.param({}, 1, 1, id="back"),
 ]
 
 
-@pytest.mark.parametrize(("variables", "restarts"), CHANGES)
-def test_a_change_keeps_every_key(stocked, variables, restarts):
+@pytest.mark.parametrize(("variables", "restarts", "changed"), CHANGES)
+def test_a_change_keeps_every_key(stocked, variables, restarts, changed):
     before = run_ids(stocked)
-    converge(stocked, variables, changes=4 if "redis_tls" in variables else 1)
+    converge(stocked, variables, changes=changed)
     after = run_ids(stocked)
     assert [before[name] != after[name] for name in stocked.names] == [bool(restarts)] * 2
+
+
+def test_a_renewed_certificate_is_shown_without_a_restart(stocked):
+    variables = {"redis_tls": True, "redis_tls_names": ["renewed.example.org"]}
+    converge(stocked, {"redis_tls": True})
+    before = run_ids(stocked)
+    converge(stocked, variables, changes=2)
+    assert run_ids(stocked) == before
+    look = "openssl s_client -connect 127.0.0.1:6380 </dev/null 2>/dev/null | openssl x509 -noout -ext subjectAltName"
+    for said in stocked.shells(dict.fromkeys(stocked.names, look)).values():
+        assert "renewed.example.org" in said
+    converge(stocked, changes=1)
 
 
 def test_no_secret_is_printed(stocked):
