@@ -187,7 +187,7 @@ def _text(network: ipaddress.IPv4Network | ipaddress.IPv6Network | None, v6: boo
 
 
 def _interfaces(entry: Mapping[str, Any]) -> tuple[str, str]:
-    names = [entry.get(name) or "" for name in ("interface", "interface_in", "interface_out")]
+    names = [str(entry.get(name) or "") for name in ("interface", "interface_in", "interface_out")]
     for name in names:
         if name and (not INTERFACE.fullmatch(name) or name in (".", "..")):
             raise RuleError(f"{name!r} is not the name of a network interface")
@@ -199,10 +199,11 @@ def _interfaces(entry: Mapping[str, Any]) -> tuple[str, str]:
     return (inward or plain, outward) if entry.get("direction") != "out" else (inward, outward or plain)
 
 
-def _comment(text: str | None) -> str:
+def _comment(given: object) -> str:
+    text = "" if given is None else str(given)  # in an inventory a number may stand there
     if text and (not text.isprintable() or "'" in text):
         raise RuleError(f"the comment {text!r} has a line break or a quote, which ufw does not take: leave it out")
-    return f"{TAG}: {text.strip()}" if text and text.strip() else TAG
+    return f"{TAG}: {text.strip()}" if text.strip() else TAG
 
 
 def _families(entry: Mapping[str, Any], proto: str, networks: Iterable[Any]) -> list[bool]:

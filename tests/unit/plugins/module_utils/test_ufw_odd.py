@@ -48,6 +48,15 @@ def test_a_chain_of_the_administrator_in_before_rules():
     assert "-A my-chain -j DROP" in lines
 
 
+@pytest.mark.parametrize(("given", "comment"), [(5, "shipshape: 5"), (0, "shipshape: 0"), (None, "shipshape")])
+def test_a_comment_that_is_a_number(given, comment):
+    assert desired({"comment": given}, {})[0].comment == comment
+
+
+def test_an_interface_that_is_a_number():
+    assert desired({"interface": 5}, {})[0].interface_in == "5"
+
+
 @pytest.mark.parametrize("port", ["80 81", "8 0", ",", " , "])
 def test_ports_that_are_none(port):
     with pytest.raises(RuleError):
