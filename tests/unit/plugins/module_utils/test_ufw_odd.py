@@ -79,6 +79,14 @@ def test_damaged_comment_that_is_not_ascii():
         from_tuple(f"{MARK}allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in comment=ü", False)
 
 
+@pytest.mark.parametrize(
+    "words", ["22 no-address any 0.0.0.0/0", "22 0.0.0.0/0 any 1.2.3", "ssh 0.0.0.0/0 any ::/0", "22 ::/0 1- ::/0"]
+)
+def test_damaged_address_or_port(words):
+    with pytest.raises(RuleError, match="where an address or a port should be"):
+        from_tuple(f"{MARK}allow tcp {words} in", False)
+
+
 def test_address_with_a_zone():
     with pytest.raises(RuleError):
         desired({"from_ip": ["fe80::1%eth0"]}, {})
