@@ -151,7 +151,7 @@ def test_the_sshd_of_a_user_has_nobody_banned(guarded, target, source):
         slandered, guesser = (Neighbour(guarded, source, target) for _each in ports)
         until(lambda: all(slandered.reaches(port) for port in ports.values()), 10, "both of them")
         slandered.guess(port=ports["nobody"])
-        lines = "journalctl --output=cat _EXE=/usr/sbin/sshd + _EXE=/usr/lib/openssh/sshd-session | grep -c {{}}"
+        lines = "journalctl --output=cat _EXE=/usr/sbin/sshd + _EXE=/usr/lib/openssh/sshd-session | grep -c {}"
         assert int(guarded.shell(target, lines.format(f"'nobody-here .*{slandered.address} '"))) >= 5
         guesser.guess(port=ports["root"])
         until(guesser.listed, 10, f"a ban of {guesser.address}")
