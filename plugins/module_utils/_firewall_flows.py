@@ -8,15 +8,20 @@ Pure functions: no I/O and no Ansible imports.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ._ufw_lockout import controller_problems
 from ._ufw_plan import AnyProfile, expand
+from ._ufw_published import interface_problems
 from ._ufw_rules import RuleError
 
 ANYWHERE = "any"
 KEYS = {"to", "from", "ports", "proto", "comment"}
+# Groups that the wiring gives a meaning: one that an inventory does not have is an empty one.
+STANDARD = {"all", "lb", "app", "db", "cache", "monitoring"}
 
 
 class FlowError(ValueError):
@@ -31,17 +36,35 @@ def _is_network(text: str) -> bool:
     return True
 
 
-def _check(number: int, flow: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> None:
-    """A group that the inventory does not have is an empty one; a mistaken key or name is not."""
-    where = f"stack_flows[{number}]"
+def _check(number: int, flow: Any, groups: Mapping[str, Sequence[str]]) -> None:
+    """A standard group that the inventory does not have is an empty one; a mistaken key, name or type is refused."""
+    if not isinstance(flow, Mapping):
+        raise FlowError(f"stack_flows[{number}] {flow!r} is no flow: write {{to: GROUP, ports: [PORT], from: [GROUP]}}")
+    # By its content too, as those of stack_extra_flows are counted on.
+    where = f"stack_flows[{number}] {{{', '.join(f'{key}: {value}' for key, value in flow.items())}}}"
     unknown, missing = sorted(set(flow) - KEYS), sorted({"to", "ports"} - set(flow))
     if unknown or missing:
         raise FlowError(
             f"{where}: {', '.join(unknown) or ', '.join(missing)} is {'not known' if unknown else 'missing'}"
         )
-    for name in flow.get("from", [ANYWHERE]):
-        if name != ANYWHERE and not _is_network(str(name)) and not str(name).isidentifier():
-            raise FlowError(f"{where}: from {name!r} is neither a group, nor a network (CIDR), nor {ANYWHERE}")
+    for key in ("ports", "from"):
+        given = flow.get(key, [])
+        if isinstance(given, (str, Mapping)) or not isinstance(given, Sequence):
+            raise FlowError(f"{where}: {key} is {given!r}, not a list: write [{given}]")
+    known = STANDARD.union(groups)
+    if flow["to"] not in sorted(known):
+        raise FlowError(f"{where}: to {flow['to']!r} is not a group of the inventory{_near(flow['to'], known)}")
+    for name in map(str, flow.get("from", [ANYWHERE])):
+        if name != ANYWHERE and not _is_network(name) and name not in known:
+            raise FlowError(
+                f"{where}: from {name!r} is neither a group of the inventory, nor a network (CIDR), nor {ANYWHERE}"
+                f"{_near(name, known)}"
+            )
+
+
+def _near(name: Any, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), sorted(known), 1)
+    return f"; did you mean {near[0]}?" if near else "; a group may be there without hosts"
 
 
 def _sources(
@@ -94,10 +117,19 @@ def rules(
     return found
 
 
-def problems(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is wrong with entries of C(ufw_rules), as far as it can be said without the host."""
+def problems(
+    entries: Sequence[Mapping[str, Any]],
+    interfaces: Sequence[str] | None = None,
+    controllers: Sequence[str] = (),
+) -> list[str]:
+    """What is wrong with options of the role ufw, as far as it can be said without the host."""
+    found = [f"ufw_{problem}" for problem in (interface_problems(interfaces) if interfaces is not None else [])]
+    # They stand in rules of the role, too: once is enough.
+    bad = [f"ufw_controller_addresses: {problem}" for problem in controller_problems(controllers)]
+    if bad:
+        return found + bad
     try:
         expand(entries, AnyProfile())
     except RuleError as exc:
-        return [f"ufw_rules: {exc}"]
-    return []
+        found.append(f"ufw_rules: {exc}")
+    return found

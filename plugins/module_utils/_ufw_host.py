@@ -16,7 +16,7 @@ from typing import Any
 
 from . import _ufw_load as kernel
 from ._ufw_plan import AFTER, CONF, DEFAULTS, DIRECTIONS, TARGETS, USER, Policy, parse_applications, set_setting
-from ._ufw_published import block, with_block, without_block
+from ._ufw_published import DOCKERS, block, interfaces_of, with_block, without_block
 from ._ufw_rules import parse_rules, to_tuple
 
 LOADER = "/var/lib/shipshape/ufw/load.py"
@@ -62,17 +62,20 @@ def applications(folder: str = APPLICATIONS) -> dict[str, list[tuple[str, str]]]
     return found
 
 
-def interface_to(client: str) -> str:
-    """The interface that answers to an address leave through, so that they most likely come in there."""
+def route_to(client: str) -> tuple[str, str]:
+    """The interface and the address that answers leave from, so that calls most likely come in there."""
     try:
         routes = json.loads(kernel.run(["ip", "-json", "route", "get", client]))
     except (kernel.LoadError, ValueError):
-        return ""
-    return str(routes[0].get("dev", "")) if routes else ""
+        return "", ""
+    return (str(routes[0].get("dev", "")), str(routes[0].get("prefsrc", ""))) if routes else ("", "")
 
 
-def plain_files(policy: Policy, files: Mapping[str, str], interfaces: Sequence[str]) -> dict[str, str]:
-    """The settings and the section for Docker; what ufw writes itself comes from C(write_rules)."""
+def plain_files(policy: Policy, files: Mapping[str, str], interfaces: Sequence[str] | None) -> dict[str, str]:
+    """The settings and the section for Docker; what ufw writes itself comes from C(write_rules).
+
+    Without C(interfaces) the section keeps those that it has.
+    """
     defaults = set_setting(files[DEFAULTS], "IPV6", "yes")
     defaults = set_setting(defaults, "MANAGE_BUILTINS", "no")  # with yes each reload wipes the chains of others
     for direction, chain in DIRECTIONS.items():
@@ -81,8 +84,9 @@ def plain_files(policy: Policy, files: Mapping[str, str], interfaces: Sequence[s
     conf = set_setting(conf, "ENABLED", "yes" if policy.enabled else "no")
     found = {DEFAULTS: defaults, CONF: conf}
     for v6, name in AFTER.items():
-        section = block(policy.family(v6), interfaces, policy.logging) if policy.published else ""
-        found[name] = with_block(files[name], section) if section else without_block(files[name])
+        names = interfaces or interfaces_of(files[name]) or DOCKERS
+        section = block(policy.family(v6), names, policy.logging) if policy.published else ""
+        found[name] = with_block(files[name], section, name) if section else without_block(files[name], name)
     return found
 
 

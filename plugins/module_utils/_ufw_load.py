@@ -254,6 +254,10 @@ def _swap(wanted: Mapping[int, Mapping[str, Table]], live: Mapping[int, Mapping[
         raise
 
 
+def hooked() -> bool:
+    return any(os.access(name, os.X_OK) for name in HOOKS)
+
+
 def _hook(name: str) -> None:
     """An administrator's own script; Debian's is not executable."""
     if os.access(name, os.X_OK):
@@ -317,14 +321,17 @@ def enabled() -> bool:
     return value(read("/etc/ufw/ufw.conf"), "ENABLED").lower() == "yes"
 
 
-def in_force() -> bool:
-    """Whether the kernel has what the files say; quick where it was loaded, or compared, before."""
+def in_force(judge: bool = True) -> bool:
+    """Whether the kernel has what the files say; quick where it was loaded, or compared, before.
+
+    If it is not to judge the files, the record alone decides.
+    """
     live = live_tables()
     if not enabled():
         return not any(own(each.get("filter", Table())) for each in live.values())
     now = _fingerprint(live)
-    if now == _recorded():
-        return True
+    if now == _recorded() or not judge:
+        return now == _recorded()
     wanted = wanted_tables()
     if any(own(each["filter"]) != own(live[family].get("filter", Table())) for family, each in wanted.items() if each):
         return False

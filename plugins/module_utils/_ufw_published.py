@@ -14,13 +14,17 @@ Pure functions: no I/O and no Ansible imports.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from ._ufw_rules import ANYWHERE, Rule
+from ._ufw_rules import ANYWHERE, INTERFACE, Rule, RuleError
 
 CHAIN = "shipshape-published"
 BEGIN = "# BEGIN shipshape.stack: ports that Docker publishes obey the rules of ufw"
 END = "# END shipshape.stack"
+SECTION = re.compile(rf"{re.escape(BEGIN)}\n.*?^{re.escape(END)}$\n?", re.DOTALL | re.MULTILINE)
+DOCKERS = ("docker0", "br-+")
+LOGGED = "-m limit --limit 3/min --limit-burst 10 -j LOG --log-prefix"
 LIMIT_SECONDS, LIMIT_HITS = 30, 6  # what ufw's own limit is
 
 
@@ -45,8 +49,11 @@ def _match(rule: Rule, proto: str, dport: str) -> str:
     return " ".join(words + (["--ctorigdstport", dport] if dport else []))
 
 
-def _verdicts(rule: Rule, match: str, proto: str, number: int) -> list[str]:
+def _verdicts(rule: Rule, match: str, proto: str, number: int, log: bool) -> list[str]:
     line = f"-A {CHAIN} {match}".rstrip()
+    if log and rule.log:  # What is no new connection has left the chain above, so "all" finds no more than "new".
+        word = {"allow": "ALLOW", "limit": "LIMIT"}.get(rule.action, "BLOCK")
+        return [f'{line} {LOGGED} "[UFW {word}] "', *_verdicts(rule, match, proto, number, False)]
     if rule.action == "limit":
         recent = f"{line} -m conntrack --ctstate NEW -m recent --name {CHAIN}-{number}"
         return [
@@ -58,7 +65,7 @@ def _verdicts(rule: Rule, match: str, proto: str, number: int) -> list[str]:
     return [f"{line} -j {({'allow': 'RETURN', 'reject': f'REJECT{reset}'}).get(rule.action, 'DROP')}"]
 
 
-def _lines(rule: Rule, number: int) -> list[str]:
+def _lines(rule: Rule, number: int, log: bool) -> list[str]:
     """One rule. Connection tracking knows one port or range at a time, and protocols one by one."""
     if rule.direction == "out" and not rule.forward:
         return []
@@ -66,7 +73,10 @@ def _lines(rule: Rule, number: int) -> list[str]:
     protos = [rule.proto] if rule.proto != "any" else (["tcp", "udp"] if ported else [""])
     ports = [""] if rule.dport == "any" else ([rule.dport] if rule.forward else rule.dport.split(","))
     return [
-        line for proto in protos for port in ports for line in _verdicts(rule, _match(rule, proto, port), proto, number)
+        line
+        for proto in protos
+        for port in ports
+        for line in _verdicts(rule, _match(rule, proto, port), proto, number, log)
     ]
 
 
@@ -76,25 +86,55 @@ def block(rules: Sequence[Rule], interfaces: Sequence[str], logging: str) -> str
     lines.append(f"-A {CHAIN} -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN")
     lines += [f"-A {CHAIN} -i {name} -j RETURN" for name in interfaces]
     for number, rule in enumerate(rules):
-        lines += _lines(rule, number)
+        lines += _lines(rule, number, logging != "off")
     for name in interfaces:
         if logging != "off":
-            lines.append(
-                f'-A {CHAIN} -o {name} -m limit --limit 3/min --limit-burst 10 -j LOG --log-prefix "[UFW BLOCK] "'
-            )
+            lines.append(f'-A {CHAIN} -o {name} {LOGGED} "[UFW BLOCK] "')
         lines.append(f"-A {CHAIN} -o {name} -j DROP")
     return "\n".join([*lines, "COMMIT", END, ""])
 
 
-def without_block(text: str) -> str:
+def interfaces_of(text: str) -> list[str]:
+    """Those that the block in a file was written for: they stand at its beginning, and once more at its end.
+
+    A rule may look like one of either, but never make the two agree on more.
+    """
+    section = SECTION.search(text)
+    lines = section[0].splitlines()[6:-2] if section else []
+    first = _leading(lines, "-i", "RETURN")
+    last = _leading([line for line in reversed(lines) if " -j LOG " not in line], "-o", "DROP")[::-1]
+    count = max((number for number in range(1, len(first) + 1) if first[:number] == last[-number:]), default=0)
+    return list(dict.fromkeys(first[:count]))
+
+
+def _leading(lines: Sequence[str], flag: str, verdict: str) -> list[str]:
+    found = []
+    for line in lines:
+        match = re.fullmatch(rf"-A {CHAIN} {flag} (\S+) -j {verdict}", line)
+        if not match:
+            break
+        found.append(match[1])
+    return found
+
+
+def interface_problems(names: Sequence[str]) -> list[str]:
+    """Without one nothing would be dropped, and with a mistaken one not what is meant."""
+    if not names:
+        return ["docker_interfaces is empty: name at least one; published: false leaves the ports to Docker"]
+    bad = [name for name in names if not INTERFACE.fullmatch(name) or name in (".", "..")]
+    return [f"docker_interfaces: {name!r} is not the name of a network interface" for name in bad]
+
+
+def without_block(text: str, name: str = "the file") -> str:
     """The file as it was before there was a block."""
-    head, begin, rest = text.partition(BEGIN)
-    if not begin:
-        return text
-    return head + rest.partition(f"{END}\n")[2]
+    if text.count(BEGIN) != len(SECTION.findall(text)):
+        raise RuleError(
+            f"{name} has the line '{BEGIN}', but '{END}' does not follow it: put it back behind that section's COMMIT"
+        )
+    return SECTION.sub("", text)
 
 
-def with_block(text: str, section: str) -> str:
+def with_block(text: str, section: str, name: str = "the file") -> str:
     """The file with this section at its end, instead of an earlier one."""
-    plain = without_block(text)
+    plain = without_block(text, name)
     return f"{plain}{'' if plain.endswith(chr(10)) or not plain else chr(10)}{section}"

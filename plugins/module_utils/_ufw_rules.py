@@ -104,6 +104,14 @@ def to_tuple(rule: Rule) -> str:
     return MARK + " ".join(words)
 
 
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
 def from_tuple(line: str, v6: bool) -> Rule:
     """One such line back; lines of old versions of ufw have no direction."""
     words = line[len(MARK) :].split()
@@ -115,6 +123,10 @@ def from_tuple(line: str, v6: bool) -> Rule:
             raise RuleError(f"ufw's own line {line.strip()!r} has a damaged comment ({exc})") from exc
     if not 6 <= len(words) <= 9:
         raise RuleError(f"ufw's own line {line.strip()!r} has {len(words)} words instead of 6 to 9")
+    odd = [word for word in (words[3], words[5]) if not _is_network(word)]
+    odd += [word for word in (words[2], words[4]) if not re.fullmatch(r"any|[0-9]+([:,][0-9]+)*", word)]
+    if odd:
+        raise RuleError(f"ufw's own line {line.strip()!r} has {odd[0]!r} where an address or a port should be")
     forward, action = words[0].startswith("route:"), words[0].removeprefix("route:")
     action, _line, log = action.partition("_")
     apps = [word.replace("%20", " ") if word != "-" else "" for word in (words[6:8] if len(words) >= 8 else ("", ""))]
@@ -187,7 +199,7 @@ def _text(network: ipaddress.IPv4Network | ipaddress.IPv6Network | None, v6: boo
 
 
 def _interfaces(entry: Mapping[str, Any]) -> tuple[str, str]:
-    names = [entry.get(name) or "" for name in ("interface", "interface_in", "interface_out")]
+    names = [str(entry.get(name) or "") for name in ("interface", "interface_in", "interface_out")]
     for name in names:
         if name and (not INTERFACE.fullmatch(name) or name in (".", "..")):
             raise RuleError(f"{name!r} is not the name of a network interface")
@@ -199,10 +211,11 @@ def _interfaces(entry: Mapping[str, Any]) -> tuple[str, str]:
     return (inward or plain, outward) if entry.get("direction") != "out" else (inward, outward or plain)
 
 
-def _comment(text: str | None) -> str:
+def _comment(given: object) -> str:
+    text = "" if given is None else str(given)  # in an inventory a number may stand there
     if text and (not text.isprintable() or "'" in text):
         raise RuleError(f"the comment {text!r} has a line break or a quote, which ufw does not take: leave it out")
-    return f"{TAG}: {text.strip()}" if text and text.strip() else TAG
+    return f"{TAG}: {text.strip()}" if text.strip() else TAG
 
 
 def _families(entry: Mapping[str, Any], proto: str, networks: Iterable[Any]) -> list[bool]:

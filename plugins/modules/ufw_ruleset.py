@@ -90,12 +90,14 @@ options:
     description:
       - Whether ports that Docker publishes obey the rules (chain C(DOCKER-USER)). A rule is written as if the container
         were a service of the host, with the published port. Left out, it stays as it is.
+      - What no rule allows is dropped, whatever O(default.incoming) is. O(rules[].log) logs new connections only.
     type: bool
   docker_interfaces:
-    description: Interfaces of Docker's networks; a V(+) at the end stands for any ending.
+    description: >-
+      Interfaces of Docker's networks; a V(+) at the end stands for any ending. Left out, they stay as they are; the
+      first time they are C(docker0) and C(br-+).
     type: list
     elements: str
-    default: [docker0, br-+]
   ssh_ports:
     description: Further ports on which logins from the address of this connection must stay allowed.
     type: list
@@ -107,7 +109,7 @@ options:
     type: bool
     default: true
   controllers:
-    description: Further addresses from which logins must stay allowed.
+    description: Further addresses from which logins must stay allowed, over IPv4 or IPv6.
     type: list
     elements: str
     default: []
@@ -118,7 +120,9 @@ options:
     type: int
 notes:
   - IPv6 is always filtered (C(IPV6=yes)); use O(rules[].family) for rules of one family.
-  - C(before.rules), C(after.rules) and the hooks keep what an administrator put there.
+  - C(before.rules), C(after.rules) and the hooks keep what an administrator put there. C(before.init) and C(after.init)
+    are run in the network namespace, too, as rules may name what they make. Check mode does not run them; where there
+    are any it does not ask the kernel.
 seealso:
   - module: community.general.ufw
 """
@@ -159,6 +163,12 @@ foreign_rules:
   type: list
   elements: str
   sample: []
+in_front:
+  description: Rules of others that let packets past the firewall, as they stand before it. They are warned of and stay.
+  returned: success
+  type: list
+  elements: str
+  sample: ["iptables -A INPUT -s 192.0.2.7/32 -j ACCEPT"]
 reloaded:
   description: The kernel had something else than the files say.
   returned: success
@@ -182,7 +192,9 @@ from ansible_collections.shipshape.stack.plugins.module_utils._config_apply impo
 from ansible_collections.shipshape.stack.plugins.module_utils._config_entries import parse
 from ansible_collections.shipshape.stack.plugins.module_utils._config_restore import ConfigError
 from ansible_collections.shipshape.stack.plugins.module_utils._sshd_host import connection
-from ansible_collections.shipshape.stack.plugins.module_utils._ufw_lockout import Connection, lockout
+from ansible_collections.shipshape.stack.plugins.module_utils._ufw_front import in_front
+from ansible_collections.shipshape.stack.plugins.module_utils._ufw_lockout import lockout, logins
+from ansible_collections.shipshape.stack.plugins.module_utils._ufw_options import ARGUMENT_SPEC, check
 from ansible_collections.shipshape.stack.plugins.module_utils._ufw_plan import (
     AFTER,
     AnyProfile,
@@ -194,61 +206,11 @@ from ansible_collections.shipshape.stack.plugins.module_utils._ufw_published imp
 from ansible_collections.shipshape.stack.plugins.module_utils._ufw_rules import RuleError
 
 TRANSACTION = "ufw"
-POLICIES = {"type": "str", "choices": ["allow", "deny", "reject"]}
-RULE_SPEC: dict[str, Any] = {
-    "rule": {"type": "str", "choices": ["allow", "deny", "reject", "limit"], "default": "allow"},
-    "direction": {"type": "str", "choices": ["in", "out"], "default": "in"},
-    "route": {"type": "bool", "default": False},
-    "proto": {
-        "type": "str",
-        "choices": ["any", "tcp", "udp", "ipv6", "esp", "ah", "igmp", "gre", "vrrp"],
-        "default": "any",
-    },
-    "from_ip": {"type": "list", "elements": "str"},
-    "from_port": {"type": "str"},
-    "to_ip": {"type": "list", "elements": "str"},
-    "to_port": {"type": "str"},
-    "name": {"type": "str"},
-    "interface": {"type": "str"},
-    "interface_in": {"type": "str"},
-    "interface_out": {"type": "str"},
-    "family": {"type": "str", "choices": ["both", "ipv4", "ipv6"], "default": "both"},
-    "log": {"type": "str", "choices": ["new", "all"]},
-    "comment": {"type": "str"},
-}
-ARGUMENT_SPEC: dict[str, Any] = {
-    "state": {"type": "str", "choices": ["enabled", "disabled", "confirmed"]},
-    "default": {"type": "dict", "options": dict.fromkeys(("incoming", "outgoing", "routed"), POLICIES)},
-    "logging": {"type": "str", "choices": ["off", "low", "medium", "high", "full"]},
-    "rules": {"type": "list", "elements": "dict", "options": RULE_SPEC},
-    "purge": {"type": "str", "choices": ["own", "all", "none"], "default": "own"},
-    "published": {"type": "bool"},
-    "docker_interfaces": {"type": "list", "elements": "str", "default": ["docker0", "br-+"]},
-    "ssh_ports": {"type": "list", "elements": "int", "default": []},
-    "keep_connection": {"type": "bool", "default": True},
-    "controllers": {"type": "list", "elements": "str", "default": []},
-    "rollback": {"type": "int"},
-}
 MODES = {host.DEFAULTS: "0644", host.CONF: "0644"}
 
 
 def root(_name: str) -> int:
     return 0
-
-
-def logins(params: dict[str, Any]) -> list[Connection]:
-    """Whom the firewall must let in: this connection, and what the task names beside it."""
-    here = connection(os.getpid())
-    if here is None:
-        return []
-    ports = dict.fromkeys([*([here["server_port"]] if params["keep_connection"] else []), *params["ssh_ports"]])
-    clients = dict.fromkeys([here["client"], *params["controllers"]])
-    return [
-        Connection(client, here["server"], port, host.interface_to(client))
-        for client in clients
-        for port in ports
-        if (":" in client) == (":" in here["server"])
-    ]
 
 
 def request(texts: dict[str, str], rollback: int | None, command: list[str]) -> Any:
@@ -265,8 +227,8 @@ def request(texts: dict[str, str], rollback: int | None, command: list[str]) -> 
     return parse(params, contents, root, root)
 
 
-def confirm(tools: Tools) -> dict[str, Any]:
-    result = converge(parse({"name": TRANSACTION, "state": "confirmed"}, {}, root, root), tools)
+def confirm(tools: Tools, act: Any = converge) -> dict[str, Any]:
+    result = act(parse({"name": TRANSACTION, "state": "confirmed"}, {}, root, root), tools)
     return {"changed": result["changed"], "rollback_armed": False}
 
 
@@ -304,16 +266,12 @@ def stop(number: int, _frame: Any) -> None:
 
 def reconcile(module: AnsibleModule) -> dict[str, Any]:
     params, tools = module.params, Tools()
+    check(params)
     if params["state"] == "confirmed":
-        others = [name for name in ("default", "logging", "rules", "published", "rollback") if params[name] is not None]
-        if others:
-            raise RuleError(f"state: confirmed takes no other parameter: leave {', '.join(others)} out")
         if module.check_mode:
-            return {"changed": True}
+            return confirm(tools, predict)
         kernel.release()
         return confirm(tools)
-    if params["rollback"] is not None and not 10 <= params["rollback"] <= 3600:
-        raise RuleError(f"rollback is {params['rollback']}: give 10 to 3600 seconds")
     present = host.installed()
     if not present and not module.check_mode:
         raise RuleError("ufw is not installed: install the package ufw first")
@@ -321,10 +279,10 @@ def reconcile(module: AnsibleModule) -> dict[str, Any]:
     files = host.read_files()
     current = read_policy(files, any(BEGIN in files[name] for name in AFTER.values()))
     wanted = plan(current, params, host.applications() if present else AnyProfile())
-    problems = lockout(wanted, logins(params))
+    problems = lockout(wanted, logins(connection(os.getpid()), params, host.route_to))
     if problems:
         raise RuleError("; ".join(problems))
-    result = {**told(wanted, current), "reloaded": False, "rollback_armed": False}
+    result = {**told(wanted, current), "in_front": [], "reloaded": False, "rollback_armed": False}
     if wanted.rules and not wanted.enabled:
         module.warn("the firewall is disabled, so these rules are not in force: give state: enabled")
     if not present:
@@ -333,13 +291,17 @@ def reconcile(module: AnsibleModule) -> dict[str, Any]:
     if wanted.rules != current.rules or wanted.logging != current.logging or wanted.defaults != current.defaults:
         texts.update(host.write_rules(wanted, texts))
     result |= apply(module, tools, texts, {name for name in texts if texts[name] != files[name]})
+    result["in_front"] = in_front(kernel.live_tables())
+    if result["in_front"]:
+        module.warn(f"these rules stand in front of ufw's and let packets past them: {'; '.join(result['in_front'])}")
     return {**result, "changed": result["changed"] or bool(recovered)}
 
 
 def apply(module: AnsibleModule, tools: Tools, texts: dict[str, str], different: set[str]) -> dict[str, Any]:
-    if different:  # the kernel's opinion, while nothing is changed yet
+    judge = not (module.check_mode and kernel.hooked())  # to ask the kernel would be to run the hooks
+    if different and judge:  # the kernel's opinion, while nothing is changed yet
         kernel.wanted_tables(texts)
-    drift = not different and not kernel.in_force()
+    drift = not different and not kernel.in_force(judge)
     if module.check_mode:
         found = predict(request(texts, module.params["rollback"], ["/bin/true"]), tools)
         return {"changed": found["changed"] or drift, "reloaded": bool(different) or drift}

@@ -138,6 +138,30 @@ def test_right_logins_and_a_look_at_the_port_ban_nobody(guarded, target, source)
 
 
 @pytest.mark.parametrize(("target", "source"), TARGETS)
+def test_the_sshd_of_a_user_has_nobody_banned(guarded, target, source):
+    """A user can have a sshd of his own write whatever he likes; one that root started by hand counts."""
+    serve = (
+        "rm -f /tmp/key-{0}; ssh-keygen -q -t ed25519 -N '' -f /tmp/key-{0}; chown {0} /tmp/key-{0};"
+        " mkdir -p /run/sshd; systemd-run --quiet --unit=sshd-of-{0} --uid={0}"
+        " /usr/sbin/sshd -D -f /dev/null -h /tmp/key-{0} -o UsePAM=no -o PidFile=none -o LogLevel=VERBOSE -p {1}"
+    )
+    ports = {"nobody": 2201, "root": 2202}
+    guarded.shell(target, "; ".join(serve.format(user, port) for user, port in ports.items()))
+    try:
+        slandered, guesser = (Neighbour(guarded, source, target) for _each in ports)
+        until(lambda: all(slandered.reaches(port) for port in ports.values()), 10, "both of them")
+        slandered.guess(port=ports["nobody"])
+        lines = "journalctl --output=cat _EXE=/usr/sbin/sshd + _EXE=/usr/lib/openssh/sshd-session | grep -c {}"
+        assert int(guarded.shell(target, lines.format(f"'nobody-here .*{slandered.address} '"))) >= 5
+        guesser.guess(port=ports["root"])
+        until(guesser.listed, 10, f"a ban of {guesser.address}")
+        assert not slandered.listed()
+        assert slandered.reaches()
+    finally:
+        guarded.shell(target, "systemctl stop sshd-of-nobody sshd-of-root")
+
+
+@pytest.mark.parametrize(("target", "source"), TARGETS)
 def test_bans_outlive_reload_restart_and_a_power_cut(guarded, target, source):
     neighbour = Neighbour(guarded, source, target, 6)
     neighbour.guess()

@@ -227,6 +227,8 @@ REFUSED = [
     pytest.param({"rules": [{**SSH, "interface": "eth7"}]}, "as no rule allows it", id="other-interface"),
     pytest.param({"controllers": ["192.0.2.1"], "rules": [{**SSH, "from_ip": ["10.0.0.0/8"]}]},
                  "logins from 192.0.2.1 to port 22", id="second-controller"),
+    pytest.param({"controllers": ["2001:db8::5"], "rules": [{**SSH, "family": "ipv4"}]},
+                 "logins from 2001:db8::5 to port 22", id="controller-of-the-other-family"),
     pytest.param({"ssh_ports": [2222]}, "to port 2222", id="second-ssh-port"),
 ]  # fmt: skip
 
@@ -409,6 +411,62 @@ def test_rules_that_were_changed_by_hand_are_put_back(filtered, fault):
     assert changed(filtered, apply(filtered)) == [0, 0]
 
 
+def test_rules_of_others_in_front_of_the_firewall_are_told_of(filtered):
+    """They stay, as somebody may want them: but no run is green and silent while the firewall is open."""
+    rule = "INPUT -s 192.0.2.7/32 -p tcp -j ACCEPT"
+    with filtered.broken("d12", f"iptables -I {rule}", f"iptables -D {rule}"):
+        run = apply(filtered)
+        assert (run.code, changed(filtered, run)) == (0, [0, 0])
+        assert f"these rules stand in front of ufw's and let packets past them: iptables -A {rule}" in run.text
+        assert run.text.count("stand in front of") == 1
+
+
+def test_interfaces_of_docker_stay_unless_they_are_named(filtered):
+    """A call that opens one port more leaves all else alone, the guard of published ports above all."""
+    more = {"to_port": 81, "proto": "tcp", "log": "all"}
+    steps = [
+        task(published=True, docker_interfaces=["docker0", "mybr0"]),
+        {"shipshape.stack.ufw_ruleset": {"rules": [more], "purge": "none"}},
+    ]
+    run = filtered.play(play_of(*steps))
+    assert run.code == 0, run.output
+    saved = "iptables -S shipshape-published; ip6tables -S shipshape-published"
+    for rules in filtered.shells(dict.fromkeys(filtered.names, saved)).values():
+        assert rules.count("-o mybr0 -j DROP") == 2
+        assert "br-+" not in rules
+        assert rules.count("[UFW ALLOW] ") == 2
+    assert changed(filtered, apply(filtered, published=False)) == [1, 1]
+
+
+def test_check_mode_does_not_run_an_administrators_hooks(filtered):
+    hook = "printf '#!/bin/sh\\ntouch /run/hooked\\n' >/etc/ufw/before.init; chmod 755 /etc/ufw/before.init"
+    mend = "mv /root/before.init /etc/ufw/before.init; rm -f /run/hooked"
+    rules = [*BASE, {"to_port": 81, "proto": "tcp"}]
+    with filtered.broken("d12", f"cp -a /etc/ufw/before.init /root; {hook}", mend):
+        assert changed(filtered, apply(filtered, "--check", rules=rules)) == [1, 1]
+        flush = "ip6tables --flush ufw6-user-input"
+        filtered.shells(dict.fromkeys(filtered.names, flush))
+        assert changed(filtered, apply(filtered, "--check")) == [1, 1]
+        assert filtered.shell("d12", "ls /run/hooked 2>/dev/null || true") == ""
+        # What rules may rely on is made where they are tried, before they are loaded.
+        assert changed(filtered, apply(filtered)) == [1, 1]
+        assert filtered.shell("d12", "ls /run/hooked") == "/run/hooked\n"
+
+
+def test_check_mode_says_whether_there_is_something_to_confirm(filtered):
+    confirmed = {"shipshape.stack.ufw_ruleset": {"state": "confirmed"}}
+    steps = [
+        task(rules=[*BASE, {"to_port": 81, "proto": "tcp"}], rollback=60),
+        {**confirmed, "check_mode": True, "register": "before"},
+        {**confirmed, "register": "real"},
+        {**confirmed, "check_mode": True, "register": "after"},
+        {"ansible.builtin.assert": {"that": ["before is changed", "real is changed", "after is not changed"]}},
+    ]
+    run = filtered.play(play_of(*steps))
+    assert run.code == 0, run.output
+    assert changed(filtered, apply(filtered)) == [1, 1]
+
+
 def test_rules_of_others_their_place_and_the_order(filtered):
     filtered.shells(dict.fromkeys(filtered.names, "ufw allow 9999 >/dev/null"))
     rules = [{"rule": "deny", "to_port": 8, "proto": "tcp"}, *BASE, {"rule": "limit", "to_port": 7, "proto": "tcp"}]
@@ -473,6 +531,7 @@ ROLE_REFUSED = [
     pytest.param({"ufw_admin_networks": ["192.0.2.0/24"]}, "would be shut out", id="admin-network"),
     pytest.param({"ufw_rulez": []}, "did you mean ufw_rules", id="misspelt-option"),
     pytest.param({"ufw_rules": [{"to_port": 99999}]}, "99999", id="no-port"),
+    pytest.param({"ufw_controller_addresses": ["ctl.example.com"]}, "'ctl.example.com' is not an address", id="name"),
 ]
 
 
@@ -492,6 +551,27 @@ def test_the_role_refuses_before_any_change(converged, variables, words):
     assert words in run.text
     assert changed(converged, run) == [0, 0]
     assert snapshot(converged) == before
+
+
+TUPLE = "### tuple ### allow tcp 22 0.0.0.0/0 any no-address in"
+UNFIT = [
+    pytest.param(f"cp -a /etc/ufw/user.rules /root; echo '{TUPLE}' >>/etc/ufw/user.rules",
+                 "mv /root/user.rules /etc/ufw/user.rules", "no-address", id="damaged-file"),
+    pytest.param("printf '#!/bin/sh\\necho 5\\n' >/usr/local/sbin/ip; chmod 755 /usr/local/sbin/ip",
+                 "rm /usr/local/sbin/ip", "broke down", id="module-that-breaks-down"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fault", "mend", "words"), UNFIT)
+def test_preflight_says_why_a_host_cannot_be_judged(converged, fault, mend, words):
+    tasks = [
+        {"ansible.builtin.include_role": {"name": "shipshape.stack.ufw", "tasks_from": "preflight"}},
+        {"ansible.builtin.debug": {"msg": "{{ __ufw_preflight.msg }}"}},
+    ]
+    with converged.broken("d12", fault, mend):
+        run = converged.play(play_of(*tasks, hosts="d12"))
+        assert run.code == 0, run.output
+        assert words in run.text
 
 
 def test_a_role_that_dies_before_its_proof_is_taken_back(converged):

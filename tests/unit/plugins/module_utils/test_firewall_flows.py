@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.shipshape.stack.plugins.module_utils._firewall_flows import FlowError, problems, rules
+from ansible_collections.shipshape.stack.plugins.module_utils._firewall_flows import (
+    STANDARD,
+    FlowError,
+    problems,
+    rules,
+)
 
 GROUPS = {"app": ["app1", "app2"], "db": ["db1", "app1"], "all": ["app1", "app2", "db1"]}
 ADDRESSES = {"app1": ["192.0.2.11", "2001:db8::11"], "app2": ["192.0.2.12"], "db1": ["192.0.2.21"]}
@@ -71,6 +76,23 @@ def test_nothing_for_a_flow_that_nobody_uses(flow):
         pytest.param(
             {"to": "db", "ports": [1], "from": ["10.0.0/8"]}, ADDRESSES, "'10.0.0/8' is neither", id="network"
         ),
+        pytest.param(
+            {"to": "db", "ports": "5432"}, ADDRESSES, r"ports is '5432', not a list: write \[5432\]", id="text"
+        ),
+        pytest.param({"to": "db", "ports": 5432}, ADDRESSES, "ports is 5432, not a list", id="number"),
+        pytest.param({"to": "db", "ports": {"a": 1}}, ADDRESSES, "not a list", id="mapping"),
+        pytest.param(
+            {"to": "db", "ports": [1], "from": "app"}, ADDRESSES, "from is 'app', not a list", id="from a text"
+        ),
+        pytest.param(
+            {"to": "db", "ports": [1], "from": "any"}, ADDRESSES, "from is 'any', not a list", id="any as text"
+        ),
+        pytest.param({"to": "db", "ports": [1], "from": None}, ADDRESSES, "from is None, not a list", id="from nobody"),
+        pytest.param({"to": ["db"], "ports": [1]}, ADDRESSES, "to .* is not a group", id="to a list"),
+        pytest.param({"to": "dbs", "ports": [1]}, ADDRESSES, r"to 'dbs' .*did you mean db\?", id="to nobody"),
+        pytest.param({"to": "db", "ports": [1], "from": ["apps"]}, ADDRESSES, "did you mean app", id="misspelt source"),
+        pytest.param({"to": "db", "ports": [1], "from": ["x-y"]}, ADDRESSES, "may be there without", id="nothing near"),
+        pytest.param("db", ADDRESSES, "'db' is no flow", id="no mapping"),
         pytest.param(POSTGRESQL, {"app1": ["app.example.com"]}, "set stack_addresses for app1", id="name"),
         pytest.param(POSTGRESQL, {"app1": []}, "none given", id="none"),
     ],
@@ -80,6 +102,37 @@ def test_refused(flow, addresses, message):
         of("db1", flow, addresses=addresses)
 
 
-def test_rules_are_judged_without_the_host():
+@pytest.mark.parametrize("name", ["my-apps", "2nd", "empty"])
+def test_a_group_of_the_inventory_may_have_any_name(name):
+    groups = {**GROUPS, "my-apps": ["app2"], "2nd": ["app2"], "empty": []}
+    flow = {"to": "db", "ports": [5432], "from": [name]}
+    assert [rule["from_ip"] for rule in of("db1", flow, groups=groups)] == ([] if name == "empty" else [["192.0.2.12"]])
+    to = {"to": name, "ports": [1]}
+    assert len(of("app2", to, groups=groups)) == (name != "empty")
+
+
+@pytest.mark.parametrize("name", sorted(STANDARD))
+def test_standard_groups_need_not_be_in_the_inventory(name):
+    groups = {"db": ["db1"]}
+    assert of("db1", {"to": "db", "ports": [5432], "from": [name]}, groups=groups) == []
+    assert len(of("db1", {"to": name, "ports": [5432]}, groups=groups)) == (name in ("db", "all"))
+
+
+def test_options_are_judged_without_the_host():
     assert problems([{"proto": "tcp", "to_port": "443"}, {"name": "Any Profile"}]) == []
+    assert problems([{"comment": 5}], ["docker0", "br-+"], ["192.0.2.1", "2001:db8::1"]) == []
     assert "not a port" in problems([{"proto": "tcp", "to_port": "0"}])[0]
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "controllers", "message"),
+    [
+        pytest.param([], [], "ufw_docker_interfaces is empty", id="no interface"),
+        pytest.param(["docker0", "a b"], [], "ufw_docker_interfaces: 'a b'", id="interface"),
+        pytest.param(["docker0"], ["ctl.example.com"], "ufw_controller_addresses: 'ctl.example.com'", id="name"),
+        pytest.param(["docker0"], ["10.89.5.0/24"], "ufw_controller_addresses: '10.89.5.0/24'", id="network"),
+    ],
+)
+def test_what_is_wrong_with_options_is_said_once(interfaces, controllers, message):
+    (problem,) = problems([{"from_ip": controllers}], interfaces, controllers)
+    assert problem.startswith(message)

@@ -15,7 +15,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils._ufw_plan import (
     read_policy,
 )
 from ansible_collections.shipshape.stack.plugins.module_utils._ufw_published import BEGIN, END
-from ansible_collections.shipshape.stack.plugins.module_utils._ufw_rules import Rule, to_tuple
+from ansible_collections.shipshape.stack.plugins.module_utils._ufw_rules import Rule, RuleError, to_tuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -102,6 +102,23 @@ def test_files_that_are_right_are_not_touched():
 def test_a_host_without_files_gets_them_all():
     found = plain_files(Policy(True, published=True), dict.fromkeys(FILES, ""), ["docker0"])
     assert read_policy(found, True) == Policy(True, published=True)
+
+
+def test_interfaces_that_are_left_out_stay_as_they_are():
+    policy = Policy(True, "low", rules=RULES, published=True)
+    first = plain_files(policy, FILES, None)
+    assert first == plain_files(policy, FILES, ["docker0", "br-+"])
+    own = plain_files(policy, FILES, ["docker0", "mybr0"])
+    assert own != first
+    assert plain_files(policy, {**FILES, **own}, None) == own
+    assert plain_files(policy, {**FILES, **own}, ["docker0", "br-+"]) == first
+
+
+def test_a_file_whose_section_has_lost_its_end_is_named():
+    damaged = plain_files(Policy(True, published=True), FILES, None)[AFTER[True]].replace(END, "")
+    for published in (True, False):
+        with pytest.raises(RuleError, match=f"^{AFTER[True]} has the line"):
+            plain_files(Policy(True, published=published), {**FILES, AFTER[True]: damaged}, None)
 
 
 POLICIES = st.builds(

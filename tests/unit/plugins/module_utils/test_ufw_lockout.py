@@ -8,7 +8,13 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from ansible_collections.shipshape.stack.plugins.module_utils._ufw_lockout import Connection, deciding_rule, lockout
+from ansible_collections.shipshape.stack.plugins.module_utils._ufw_lockout import (
+    Connection,
+    controller_problems,
+    deciding_rule,
+    lockout,
+    logins,
+)
 from ansible_collections.shipshape.stack.plugins.module_utils._ufw_plan import Policy
 from ansible_collections.shipshape.stack.plugins.module_utils._ufw_rules import TAG, Rule, desired
 from hypothesis import given, settings
@@ -98,6 +104,68 @@ def test_every_login_is_judged():
         ("2001:db8::10", "22"),
         ("192.0.2.10", "2222"),
     ]
+
+
+# --- who is to get in -------------------------------------------------------------------------------------------------
+
+HERE = {"client": "192.0.2.10", "server": "198.51.100.1", "server_port": 22}
+ROUTES = {
+    "192.0.2.10": ("eth0", "198.51.100.9"),
+    "192.0.2.5": ("eth1", "198.51.100.9"),
+    "2001:db8::5": ("eth1", "2001:db8:1::1"),
+}
+
+
+def asked_for(here=HERE, **params):
+    request = {"keep_connection": True, "ssh_ports": [], "controllers": [], **params}
+    return logins(here, request, lambda client: ROUTES.get(client, ("", "")))
+
+
+@pytest.mark.parametrize(
+    ("params", "found"),
+    [
+        pytest.param({}, [FOUR], id="this-connection"),
+        pytest.param({"keep_connection": False}, [], id="not-even-this-one"),
+        pytest.param({"ssh_ports": [22, 2222]}, [FOUR, replace(FOUR, port=2222)], id="ports"),
+        pytest.param({"controllers": ["192.0.2.10"]}, [FOUR], id="itself"),
+        pytest.param(
+            {"controllers": ["192.0.2.5"]}, [FOUR, Connection("192.0.2.5", "198.51.100.1", 22, "eth1")], id="another"
+        ),
+        pytest.param(
+            {"controllers": ["2001:db8::5"]},
+            [FOUR, Connection("2001:db8::5", "2001:db8:1::1", 22, "eth1")],
+            id="of-the-other-family",
+        ),
+        pytest.param(
+            {"controllers": ["2001:db8::6"]}, [FOUR, Connection("2001:db8::6", "", 22)], id="that-no-route-leads-to"
+        ),
+        pytest.param({"here": None}, [], id="no-connection"),
+        pytest.param(
+            {"here": None, "ssh_ports": [22], "controllers": ["192.0.2.5"]},
+            [Connection("192.0.2.5", "198.51.100.9", 22, "eth1")],
+            id="a-controller-without-a-connection",
+        ),
+    ],
+)
+def test_logins(params, found):
+    assert asked_for(**params) == found
+
+
+def test_a_controller_of_the_other_family_is_judged():
+    login = Connection("2001:db8::5", "", 22)
+    for rule in (ALLOW, replace(ALLOW, **{**ANY6, "dst": "2001:db8:1::1"})):
+        (problem,) = lockout(policy(rule), [login])
+        assert "logins from 2001:db8::5 to port 22 would be shut out" in problem
+        assert lockout(repaired(policy(rule), login, problem), [login]) == []
+    assert lockout(policy(replace(ALLOW, **ANY6)), [login]) == []
+    deny = replace(DENY, **{**ANY6, "dst": "2001:db8:1::1"})
+    assert len(lockout(policy(deny, replace(ALLOW, **ANY6)), [login])) == 1
+
+
+@pytest.mark.parametrize("given", ["ctl.example.com", "10.89.5.0/24", "10.89.5.300", "", "any"])
+def test_controllers_that_are_no_addresses(given):
+    (problem,) = controller_problems(["192.0.2.5", given, "2001:db8::5"])
+    assert problem.startswith(f"{given!r} is not an address of a controller")
 
 
 # --- a second opinion -------------------------------------------------------------------------------------------------

@@ -48,6 +48,15 @@ def test_a_chain_of_the_administrator_in_before_rules():
     assert "-A my-chain -j DROP" in lines
 
 
+@pytest.mark.parametrize(("given", "comment"), [(5, "shipshape: 5"), (0, "shipshape: 0"), (None, "shipshape")])
+def test_a_comment_that_is_a_number(given, comment):
+    assert desired({"comment": given}, {})[0].comment == comment
+
+
+def test_an_interface_that_is_a_number():
+    assert desired({"interface": 5}, {})[0].interface_in == "5"
+
+
 @pytest.mark.parametrize("port", ["80 81", "8 0", ",", " , "])
 def test_ports_that_are_none(port):
     with pytest.raises(RuleError):
@@ -68,6 +77,14 @@ def test_interface_with_a_line_break(name):
 def test_damaged_comment_that_is_not_ascii():
     with pytest.raises(RuleError):
         from_tuple(f"{MARK}allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in comment=ü", False)
+
+
+@pytest.mark.parametrize(
+    "words", ["22 no-address any 0.0.0.0/0", "22 0.0.0.0/0 any 1.2.3", "ssh 0.0.0.0/0 any ::/0", "22 ::/0 1- ::/0"]
+)
+def test_damaged_address_or_port(words):
+    with pytest.raises(RuleError, match="where an address or a port should be"):
+        from_tuple(f"{MARK}allow tcp {words} in", False)
 
 
 def test_address_with_a_zone():

@@ -10,12 +10,15 @@ import pytest
 from ansible_collections.shipshape.stack.plugins.module_utils._ufw_published import (
     BEGIN,
     CHAIN,
+    DOCKERS,
     END,
     block,
+    interface_problems,
+    interfaces_of,
     with_block,
     without_block,
 )
-from ansible_collections.shipshape.stack.plugins.module_utils._ufw_rules import Rule
+from ansible_collections.shipshape.stack.plugins.module_utils._ufw_rules import Rule, RuleError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -119,6 +122,20 @@ def test_block():
 
 def test_logging_off_logs_nothing():
     assert "LOG" not in block([WEB], ["docker0"], "off")
+
+
+@pytest.mark.parametrize(
+    ("action", "word"), [("allow", "ALLOW"), ("deny", "BLOCK"), ("reject", "BLOCK"), ("limit", "LIMIT")]
+)
+@pytest.mark.parametrize("log", ["log", "log-all"])
+def test_a_rule_that_logs_does_so_before_it_decides(action, word, log):
+    rule = replace(WEB, action=action)
+    plain, logged = own_lines(rule, logging="low"), own_lines(replace(rule, log=log), logging="low")
+    assert logged[1:] == plain
+    assert logged[0] == (
+        f'-p tcp {DNAT} --ctorigdstport 80 -m limit --limit 3/min --limit-burst 10 -j LOG --log-prefix "[UFW {word}] "'
+    )
+    assert own_lines(replace(rule, log=log), logging="off") == plain
 
 
 def test_limits_count_apart():
@@ -249,6 +266,44 @@ def test_containers_themselves_pass():
     assert through_chain(text, Packet("192.0.2.7", "eth0", "tcp", 1, 80)) == "DROP"
 
 
+# --- the interfaces, read back ----------------------------------------------------------------------------------------
+
+NAMES = ["docker0", "br-+", "mybr0", "eth0"]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.sampled_from(NAMES), min_size=1, unique=True),
+    st.lists(
+        st.builds(
+            lambda action, name, out: Rule(action, forward=True, **{f"interface_{'out' if out else 'in'}": name}),
+            st.sampled_from(["allow", "deny"]),
+            st.sampled_from(NAMES),
+            st.booleans(),
+        ),
+        max_size=4,
+    ),
+    st.sampled_from(["off", "low"]),
+)
+def test_interfaces_are_read_back_whatever_the_rules_look_like(interfaces, given_rules, logging):
+    assert interfaces_of(f"*filter\nCOMMIT\n{block(given_rules, interfaces, logging)}# more\n") == interfaces
+
+
+@pytest.mark.parametrize("text", ["", "*filter\nCOMMIT\n", f"{BEGIN}\n*filter\nCOMMIT\n", block([], [], "off")])
+def test_no_section_no_interfaces(text):
+    assert interfaces_of(text) == []
+
+
+@pytest.mark.parametrize("names", [DOCKERS, ["a" * 15], ["br_1.2-x+"]])
+def test_interfaces(names):
+    assert interface_problems(names) == []
+
+
+@pytest.mark.parametrize("names", [[], ["a" * 16], ["a b"], [""], ["a\n"], [".."], ["docker0", "-j ACCEPT"]])
+def test_interfaces_that_are_none(names):
+    assert len(interface_problems(names)) == 1
+
+
 # --- the section in the file ------------------------------------------------------------------------------------------
 
 SECTION, OTHER = block([WEB], ["docker0"], "low"), block([], [], "off")
@@ -284,3 +339,25 @@ def test_the_section_comes_and_goes_without_a_trace(text, section):
     assert with_block(once, section) == once
     assert without_block(text) == text
     assert with_block(with_block(text, OTHER), section) == once
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(SECTION.replace(f"{END}\n", ""), id="end-lost"),
+        pytest.param(f"a\n{SECTION.replace(END, '')}*filter\n-A mine\nCOMMIT\n", id="rules-behind"),
+        pytest.param(f"{SECTION.replace(END, '')}{SECTION}", id="one-of-two"),
+        pytest.param(SECTION.replace(END, f" {END}"), id="moved"),
+    ],
+)
+def test_a_section_without_its_end_is_refused(text):
+    for change in (without_block, lambda each: with_block(each, OTHER)):
+        with pytest.raises(RuleError, match=r"the line '# BEGIN shipshape.stack.*put it back"):
+            change(text)
+    with pytest.raises(RuleError, match=r"^after.rules has"):
+        without_block(text, "after.rules")
+
+
+def test_a_section_whose_last_line_has_no_end_is_one():
+    assert without_block(f"a\n{SECTION}".rstrip("\n")) == "a\n"
+    assert without_block(f"{SECTION}a\n{OTHER}") == "a\n"

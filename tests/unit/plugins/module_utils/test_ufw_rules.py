@@ -6,6 +6,7 @@ import pathlib
 from dataclasses import fields, replace
 
 import pytest
+from ansible_collections.shipshape.stack.plugins.module_utils._ufw_options import RULE_SPEC
 from ansible_collections.shipshape.stack.plugins.module_utils._ufw_rules import (
     ANYWHERE,
     MARK,
@@ -16,7 +17,6 @@ from ansible_collections.shipshape.stack.plugins.module_utils._ufw_rules import 
     parse_rules,
     to_tuple,
 )
-from ansible_collections.shipshape.stack.plugins.modules.ufw_ruleset import RULE_SPEC
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
