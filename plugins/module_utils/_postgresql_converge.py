@@ -37,19 +37,28 @@ EMPTY: dict[str, Any] = {
 
 
 def measure(cluster: Cluster) -> Machine:
-    """The machine as this unit sees it."""
+    """What there is for everybody, and what the unit may take of it."""
     return Machine(
-        limits.memory_mb(cluster.unit),
+        limits.memory_mb(None),
         limits.cpus(cluster.unit),
         limits.disk_kind(cluster.data),
         limits.free_mb(os.path.realpath(f"{cluster.data}/pg_wal")),
     )
 
 
+def limit_mb(cluster: Cluster, machine: Machine) -> Optional[int]:
+    """The unit's own limit, from its cgroup where it runs, from systemd where it is yet to; None where there is none."""
+    asked = ["systemctl", "show", "--property=MemoryMax", "--value", cluster.unit]
+    shown = server.run(asked, "systemctl show").strip()
+    limit = min(limits.memory_mb(cluster.unit), int(shown) // 1024**2 if shown.isdigit() else machine.memory_mb)
+    return limit if limit < machine.memory_mb else None
+
+
 def wishes(params: Mapping[str, Any], cluster: Cluster, machine: Machine) -> dict[str, Any]:
     standby = cluster.standby
     return {
         "memory_mb": machine.memory_mb,
+        "limit_mb": limit_mb(cluster, machine),
         "cpus": machine.cpus,
         "disk": machine.disk,
         "wal_free_mb": machine.wal_free_mb,
@@ -152,7 +161,8 @@ def reconcile(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     asked = request(params, cluster, wanted)
     found = predict(asked, tools)
     if found["changed_files"] and not (check_mode and certificate_missing(wanted)):
-        scratch.check(cluster, wanted.texts, wanted.settings, wanted.machine.memory_mb)
+        most = limit_mb(cluster, wanted.machine) or wanted.machine.memory_mb
+        scratch.check(cluster, wanted.texts, wanted.settings, most)
     if check_mode:
         verdict = foresee(cluster, wanted, found, params["restart"])
     else:

@@ -63,7 +63,11 @@ BAD = [
     pytest.param(
         {"postgresql_settings": {"shared_buffers": "900GB"}}, "shared_buffers: the settings ask", id="too-big"
     ),
-    pytest.param({"postgresql_preload_libraries": ["pg_stat_statements", "nosuch"]}, "shared_preload_libraries: FATAL", id="no-library"),
+    pytest.param(
+        {"postgresql_preload_libraries": ["pg_stat_statements", "nosuch"]},
+        "shared_preload_libraries: FATAL",
+        id="no-library",
+    ),
     pytest.param({"postgresql_settings": {"wal_level": "minimal"}}, "wal_level: FATAL", id="two-that-do-not-agree"),
     pytest.param({"postgresql_settings": {"huge_pages": True}}, "huge_pages: FATAL", id="no-huge-pages"),
     pytest.param(
@@ -160,8 +164,9 @@ def test_a_full_disk_changes_nothing(served):
 def test_a_killed_run_is_caught_up_with(served):
     """Killed on the host, as hard as can be, when the file has its new content and the server has not."""
     killer = (
-        "systemd-run --quiet --unit=killer sh -c \"while ! grep -q 'max_connections = .77.' /etc/postgresql/*/main/conf.d/*;"
-        " do sleep 0.02; done; pkill -KILL -x 'python3.*'\""
+        'systemd-run --quiet --unit=killer sh -c "'
+        "while ! grep -q 'max_connections = .77.' /etc/postgresql/*/main/conf.d/*; do sleep 0.02; done;"
+        " pkill -KILL -x 'python3.*'\""
     )
     wanted = {"postgresql_settings": {"max_connections": 77}}
     everywhere(served, killer)

@@ -196,7 +196,7 @@ def refused(obstacles):
     look = {"ansible.builtin.shell": f"({LOOK}) | sha256sum", "register": "look", "changed_when": False}
     tasks: list[dict] = [ASK, look, {"ansible.builtin.debug": {"msg": "<before>{{ look.stdout }}</before>"}}]
     for case, (variables, _words) in REFUSED.items():
-        said = "<{0}>{{{{ ansible_failed_result.msg }}}} {{{{ look.stdout }}}}</{0}>".format(case)
+        said = f"<{case}>{{{{ ansible_failed_result.msg }}}} {{{{ look.stdout }}}}</{case}>"
         tasks.append(
             {
                 "block": [{**INCLUDE, "vars": variables}],
