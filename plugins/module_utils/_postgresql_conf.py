@@ -18,6 +18,8 @@ MACHINE = re.compile(r"^# Machine: (\d+) MiB of memory, [\d.]+ CPUs, (\w+) disk,
 # A measurement within these factors of the recorded one is the same machine: without this a kernel update, or a table
 # that grew, would change the settings and restart the server.
 MEMORY_FACTOR = 1.03
+# Stand for "work it out" in some settings, such as wal_buffers, and the server shows what came of it.
+COMPUTED = ("-1", "0")
 FREE_FACTOR = 2.0
 
 
@@ -134,7 +136,7 @@ def judge(
     restart = sorted(waiting)
     for name, value in wanted.items():
         row = live.get(name)
-        if name in shadowed or name in waiting or (row is not None and row.setting is None):
+        if name in shadowed or name in waiting or value in COMPUTED or (row is not None and row.setting is None):
             continue
         if row is None or not equal(value, row.setting or "", row.unit, row.vartype):
             (restart if row is not None and row.context == "postmaster" else reload).append(name)

@@ -42,12 +42,19 @@ def measure(cluster: Cluster) -> Machine:
         limits.memory_mb(None),
         limits.cpus(cluster.unit),
         limits.disk_kind(cluster.data),
-        limits.free_mb(os.path.realpath(f"{cluster.data}/pg_wal")),
+        room_mb(os.path.realpath(f"{cluster.data}/pg_wal")),
     )
 
 
+def room_mb(folder: str) -> int:
+    """What is free for WAL, or WAL already: without that it would be moved by the WAL itself."""
+    with os.scandir(folder) as entries:
+        taken = sum(entry.stat().st_size for entry in entries if entry.is_file())
+    return limits.free_mb(folder) + taken // 1024**2
+
+
 def limit_mb(cluster: Cluster, machine: Machine) -> Optional[int]:
-    """The unit's own limit, from its cgroup where it runs, from systemd where it is yet to; None where there is none."""
+    """The unit's own limit: from its cgroup where it runs, from systemd where it is yet to; None for none."""
     asked = ["systemctl", "show", "--property=MemoryMax", "--value", cluster.unit]
     shown = server.run(asked, "systemctl show").strip()
     limit = min(limits.memory_mb(cluster.unit), int(shown) // 1024**2 if shown.isdigit() else machine.memory_mb)

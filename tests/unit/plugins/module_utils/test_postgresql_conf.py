@@ -114,6 +114,9 @@ JUDGED = [
     ),
     pytest.param({"work_mem": "4MB"}, {"work_mem": live("4096", "kB")}, {"work_mem": OURS}, Verdict(), id="ours-wins"),
     pytest.param({"no.such": "1"}, {}, {}, Verdict(reload=("no.such",)), id="not-there-yet"),
+    pytest.param(
+        {"wal_buffers": "-1"}, {"wal_buffers": live("512", "8kB", context="postmaster")}, {}, Verdict(), id="computed"
+    ),
     pytest.param({"timezone": "UTC"}, {"timezone": live(None, vartype="string")}, {}, Verdict(), id="of-this-session"),
 ]
 
