@@ -160,7 +160,8 @@ def shop(servers):
         f"rm -f /run/enough; echo {packed} | base64 -d >/root/watch.py;"
         " systemd-run -q --unit=watch python3 /root/watch.py"
     )
-    servers.call({**ALL, "databases": [{**SHOP, "schema_content": "CREATE TABLE public.first (id int);"}]})
+    content = "CREATE TABLE public.first (id int); SELECT pg_sleep(2);"  # so that it is seen
+    servers.call({**ALL, "databases": [{**SHOP, "schema_content": content}]})
     servers.shells("touch /run/enough; while systemctl is-active -q watch; do sleep 0.2; done")
     return servers
 
@@ -247,7 +248,8 @@ def test_no_password_is_in_a_log_or_an_argument(shop):
         for word in ("s3cret", "pässwörd", "r3port", "str4nger", "SCRAM-SHA-256$"):
             lines = [line for line in log.splitlines() if word in line and "PGPASSWORD" not in line]
             assert lines == []
-    seen = shop.sqls("SELECT query FROM public.pg_stat_statements", "postgres")["d13"]
+    query = "SELECT query FROM pg_stat_statements"
+    seen = shop.hosts.shell("d13", f"cd /; runuser -u postgres -- psql -XtAc '{query}'")
     assert "ALTER ROLE" in seen
     assert "PASSWORD" not in seen
 
