@@ -15,7 +15,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils import _redis_host
 from ansible_collections.shipshape.stack.plugins.module_utils._config_apply import Tools, converge, predict
 from ansible_collections.shipshape.stack.plugins.module_utils._config_entries import parse
 from ansible_collections.shipshape.stack.plugins.module_utils._config_restore import ConfigError
-from ansible_collections.shipshape.stack.plugins.module_utils._redis_plan import RedisError, read_file
+from ansible_collections.shipshape.stack.plugins.module_utils._redis_plan import RedisError, StrandedError, read_file
 from ansible_collections.shipshape.stack.plugins.module_utils._redis_wish import (
     Changes,
     Wish,
@@ -152,7 +152,10 @@ def change(wish: Wish, tools: Tools, server: host.Server, changes: Changes) -> t
         try:
             transaction.undo()
         except (RedisError, ConfigError, host.redis.RedisError) as second:
-            raise RedisError(f"{exc}; and the old state does not come back: {second}") from exc
+            raise StrandedError(
+                f"{wish.flavour.unit} has its old files again, but does not run on them as before: {second}."
+                f" What led to it: {exc}"
+            ) from exc
         raise
     return result, transaction.restarted
 

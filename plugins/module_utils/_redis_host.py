@@ -86,7 +86,8 @@ def systemctl(*words: str, check: bool = True) -> str:
     except subprocess.TimeoutExpired:
         raise RedisError(f"systemctl {' '.join(words)} did not end within {START_SECONDS} s") from None
     if check and done.returncode:
-        raise RedisError(f"systemctl {' '.join(words)} failed: {(done.stderr or done.stdout).strip()}")
+        said = " ".join((done.stderr or done.stdout).split())
+        raise RedisError(f"systemctl {' '.join(words)} failed: {said} The server's own log lies in /var/log")
     return done.stdout
 
 

@@ -30,6 +30,10 @@ class RedisError(ValueError):
     """What the user is told; never a traceback."""
 
 
+class StrandedError(RedisError):
+    """A change failed, and so did the way back."""
+
+
 @dataclass(frozen=True)
 class Flavour:
     """Where Debian puts things."""

@@ -147,6 +147,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils._config_restore im
 from ansible_collections.shipshape.stack.plugins.module_utils._redis_plan import (
     Flavour,
     RedisError,
+    StrandedError,
     policy_problem,
 )
 from ansible_collections.shipshape.stack.plugins.module_utils._redis_wish import Wish
@@ -194,6 +195,8 @@ def main() -> None:
     name = module.params["flavour"].capitalize()
     try:
         result = reconcile(module)
+    except StrandedError as exc:
+        module.fail_json(msg=str(exc))
     except (RedisError, ConfigError) as exc:
         module.fail_json(msg=f"{name} is as it was. {exc}")
     except host.LibraryError as exc:

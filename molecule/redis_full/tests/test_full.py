@@ -84,28 +84,27 @@ def test_every_option_of_the_role_is_set_in_this_scenario():
     assert set(VARIABLES["group_vars"]["all"]) == set(options)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("port", "0"),
-        ("tls-port", "7380"),
-        ("tls-protocols", "TLSv1.3"),
-        ("tls-auth-clients", "optional"),
-        ("tls-cert-file", "/etc/ssl/shop/redis.crt"),
-        ("tls-key-file", "/etc/ssl/shop/redis.key"),
-        ("tls-ca-cert-file", "/etc/ssl/shop/redis.crt"),
-        ("protected-mode", "no"),
-        ("maxmemory", "268435456"),
-        ("maxmemory-policy", "allkeys-lru"),
-        ("save", "600 5"),
-        ("appendonly", "no"),
-        ("appendfsync", "always"),
-        ("databases", "4"),
-        ("timeout", "300"),
-    ],
-)
-def test_settings(local, key, value):
-    assert local("config", "get", key).splitlines()[-1] == value
+def test_settings(local):
+    lines = local("config", "get", "*").splitlines()
+    found = dict(zip(lines[::2], lines[1::2], strict=True))
+    wanted = {
+        "port": "0",
+        "tls-port": "7380",
+        "tls-protocols": "TLSv1.3",
+        "tls-auth-clients": "optional",
+        "tls-cert-file": "/etc/ssl/shop/redis.crt",
+        "tls-key-file": "/etc/ssl/shop/redis.key",
+        "tls-ca-cert-file": "/etc/ssl/shop/redis.crt",
+        "protected-mode": "no",
+        "maxmemory": "268435456",
+        "maxmemory-policy": "allkeys-lru",
+        "save": "600 5",
+        "appendonly": "no",
+        "appendfsync": "always",
+        "databases": "4",
+        "timeout": "300",
+    }
+    assert {key: found[key] for key in wanted} == wanted
 
 
 def test_the_right_user_does_its_work_over_tls(ask):
@@ -117,7 +116,7 @@ def test_the_right_user_does_its_work_over_tls(ask):
     assert ask("GET", "cache:1") == "x"
 
 
-@pytest.mark.parametrize("command", ["FLUSHALL", "CONFIG GET maxmemory", "KEYS *", "SHUTDOWN", "DEBUG SLEEP 0"])
+@pytest.mark.parametrize("command", ["FLUSHALL", "CONFIG GET maxmemory", "KEYS *", "SHUTDOWN", "REPLICAOF NO ONE"])
 def test_a_dangerous_command_is_refused(ask, command):
     said = ask(*command.split())
     assert said.startswith("NoPermissionError"), said
@@ -133,10 +132,10 @@ def test_a_key_or_command_of_somebody_else_is_refused(ask, words, user):
 
 
 def test_a_wrong_password_is_refused(ask):
-    said = ask("PING", password="hunter-two-for-none")
-    assert said.startswith("AuthenticationError"), said
-    said = ask("PING", user="shipshape", password="hunter-two-for-none")
-    assert said.startswith("AuthenticationError"), said
+    for user in ("shop", "default", "shipshape", "nobody"):
+        said = ask("PING", user=user, password="hunter-two-for-none")
+        # The library of Debian 12 does not know Valkey's answer.
+        assert said.startswith(("AuthenticationError", "ResponseError WRONGPASS")), said
 
 
 def test_nobody_is_refused(ask):
@@ -155,16 +154,19 @@ def test_without_tls_or_from_a_wrong_network_nobody_is_answered(ask):
 
 def test_an_old_version_of_tls_is_refused(host):
     script = "timeout 5 openssl s_client -connect 127.0.0.1:7380 -{} </dev/null 2>&1"
-    assert "Protocol  : TLSv1.2" not in host.run(script.format("tls1_2")).stdout
-    assert host.run(script.format("tls1_2")).rc != 0
+    assert host.run(script.format("tls1_2")).rc == 1
     assert host.run(script.format("tls1_3")).rc == 0
 
 
 def test_no_password_can_be_read_on_the_host(host, flavour):
-    look = (
-        f"journalctl --no-pager; cat /var/log/{flavour}/*; cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' ' '"
-    )
-    files = f"find /etc /var/lib/shipshape /tmp /run /home /root -xdev -type f -print0 | xargs -0 cat; {look}"
-    text = host.run(files).stdout
-    assert "sha256" in text or "maxmemory" in text
-    assert not [secret for secret in SECRETS.values() if secret in text]
+    files = "find /etc /var/lib/shipshape /tmp /run /home /root -xdev -type f -exec cat {} +"
+    others = f"journalctl --no-pager; cat /var/log/{flavour}/*; cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ"
+    # First all of it, as whoever looks for a word has it on the command line.
+    host.run(f"({files}; {others}) >/dev/shm/everything 2>/dev/null")
+    found = "for word in {}; do grep -aqF -e $word /dev/shm/everything && echo $word; done; true"
+    assert host.check_output(found.format("allkeys-lru /usr/lib/systemd/systemd")).split() == [
+        "allkeys-lru",
+        "/usr/lib/systemd/systemd",
+    ]
+    assert host.check_output(found.format(" ".join(SECRETS.values()))) == ""
+    host.check_output("rm /dev/shm/everything")
