@@ -89,16 +89,9 @@ def run(file: SchemaFile, target: Mapping[str, str], account: Any) -> bool:
         # Not a pipe: it would end in the middle of a statement if this process is killed, and psql would commit that.
         whole.write(file.content.encode())
         whole.seek(0)
+        streams: dict[str, Any] = {"stdin": whole, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
         try:
-            process = subprocess.Popen(
-                command,
-                stdin=whole,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env=environment,
-                cwd="/",
-                **rights,
-            )
+            process = subprocess.Popen(command, env=environment, cwd="/", **streams, **rights)
         except FileNotFoundError as exc:
             raise ObjectsError("this host has no psql: install the package postgresql-client") from exc
         try:
