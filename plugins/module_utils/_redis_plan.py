@@ -253,11 +253,11 @@ def dangers(
     changes: Mapping[str, tuple[str, str]], databases: Mapping[int, tuple[int, int]], used: int, limit: int
 ) -> list[str]:
     """Changes that keys would not survive. C(limit) is the memory from then on, 0 for none that counts."""
-    found = []
+    found, count = [], sum(keys for keys, _expires in databases.values())
     for key in PLACES:
         if key in changes and databases:
             found.append(
-                f"{key} {changes[key][1]}: the server has {sum(keys for keys, _ in databases.values())} keys where"
+                f"{key} {changes[key][1]}: the server has {count} keys where"
                 f" {key} is {changes[key][0]} and would start empty. Stop it, move the data, and set it again"
             )
     count = int(changes.get("databases", ("", "0"))[1] or 0)
