@@ -321,12 +321,12 @@ def enabled() -> bool:
     return value(read("/etc/ufw/ufw.conf"), "ENABLED").lower() == "yes"
 
 
-def in_force(judge: bool = True) -> bool:
+def in_force(judge: bool = True, live: dict[int, dict[str, Table]] | None = None) -> bool:
     """Whether the kernel has what the files say; quick where it was loaded, or compared, before.
 
     If it is not to judge the files, the record alone decides.
     """
-    live = live_tables()
+    live = live or live_tables()
     if not enabled():
         return not any(own(each.get("filter", Table())) for each in live.values())
     now = _fingerprint(live)

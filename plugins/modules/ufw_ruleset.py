@@ -291,7 +291,6 @@ def reconcile(module: AnsibleModule) -> dict[str, Any]:
     if wanted.rules != current.rules or wanted.logging != current.logging or wanted.defaults != current.defaults:
         texts.update(host.write_rules(wanted, texts))
     result |= apply(module, tools, texts, {name for name in texts if texts[name] != files[name]})
-    result["in_front"] = in_front(kernel.live_tables())
     if result["in_front"]:
         module.warn(f"these rules stand in front of ufw's and let packets past them: {'; '.join(result['in_front'])}")
     return {**result, "changed": result["changed"] or bool(recovered)}
@@ -301,16 +300,19 @@ def apply(module: AnsibleModule, tools: Tools, texts: dict[str, str], different:
     judge = not (module.check_mode and kernel.hooked())  # to ask the kernel would be to run the hooks
     if different and judge:  # the kernel's opinion, while nothing is changed yet
         kernel.wanted_tables(texts)
-    drift = not different and not kernel.in_force(judge)
+    live = kernel.live_tables()
+    drift = not different and not kernel.in_force(judge, live)
     if module.check_mode:
         found = predict(request(texts, module.params["rollback"], ["/bin/true"]), tools)
-        return {"changed": found["changed"] or drift, "reloaded": bool(different) or drift}
+        return {"changed": found["changed"] or drift, "reloaded": bool(different) or drift, "in_front": in_front(live)}
     kernel.release()  # not after the load: that would cut a connection off that nothing came in on since, this one too
     found = converge(request(texts, module.params["rollback"], host.keep_loader()), tools)
     reloaded = kernel.load() if drift else bool(found["changed_files"])
     if found["pending_files"] and not module.params["rollback"]:
         found = {**found, **confirm(tools)}
-    return {"changed": found["changed"] or reloaded, "reloaded": reloaded, "rollback_armed": found["rollback_armed"]}
+    told_of = in_front(kernel.live_tables() if reloaded else live)
+    changed = found["changed"] or reloaded
+    return {"changed": changed, "reloaded": reloaded, "in_front": told_of, "rollback_armed": found["rollback_armed"]}
 
 
 if __name__ == "__main__":

@@ -116,9 +116,9 @@ ROUTES = {
 }
 
 
-def asked_for(here=HERE, **params):
-    request = {"keep_connection": True, "ssh_ports": [], "controllers": [], **params}
-    return logins(here, request, lambda client: ROUTES.get(client, ("", "")))
+def asked_for(**params):
+    request = {"here": HERE, "keep_connection": True, "ssh_ports": [], "controllers": [], **params}
+    return logins(request["here"], request, lambda client: ROUTES.get(client, ("", "")))
 
 
 @pytest.mark.parametrize(
