@@ -131,8 +131,8 @@ def test_a_taken_port_is_found_and_the_old_one_kept(served):
     try:
         run = served.play(ROLE, variables=with_port)
         assert run.code == 2
-        assert run.text.count("does not answer on 127.0.0.1 port 5440: another program has the port") == 2, run.output
-        assert run.text.count("The old files are back and the server answers") == 2
+        assert run.text.count("does not answer on 127.0.0.1 port 5440: another program has the port") >= 2, run.output
+        assert run.text.count("The old files are back and the server answers") >= 2
         assert setting(served, "port") == {"5432"}
     finally:
         everywhere(served, "systemctl stop taken")
@@ -193,7 +193,7 @@ def test_a_renewed_certificate_is_read(served):
 def test_another_cluster_on_the_port_is_not_fought_with(served):
     run = served.play(ROLE, variables={"postgresql_cluster": "second"})
     assert run.code == 2
-    assert run.text.count("port 5432 is in use by the cluster") == 2, run.output
+    assert run.text.count("port 5432 is in use by the cluster") >= 2, run.output
     assert set(everywhere(served, "pg_lsclusters --no-header | wc -l").values()) == {"1\n"}
 
 
