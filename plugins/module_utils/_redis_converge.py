@@ -31,13 +31,15 @@ def request(wish: Wish, absent: bool = False) -> Any:
     files: list[dict[str, Any]] = []
     contents = {}
     folder = os.path.dirname(wish.flavour.drop_in)
+    if absent:
+        # With the certificate that the role makes by modules of its own.
+        own = [*wish.files(), *(f"{wish.flavour.folder}/shipshape.{suffix}" for suffix in ("crt", "key"))]
+        params = {"name": wish.flavour.name, "files": [{"dest": path, "state": "absent"} for path in own]}
+        return parse(params, {}, host.user_id, host.group_id)
     for path, (text, mode, group, hidden) in wish.files().items():
-        if absent:
-            files.append({"dest": path, "state": "absent"})
-            continue
         files.append({"dest": path, "mode": mode, "group": group, "no_log": hidden, "content": text})
         contents[path] = text.encode()
-    folders: list[dict[str, Any]] = [] if absent else [{"dest": folder, "state": "directory", "mode": "0755"}]
+    folders: list[dict[str, Any]] = [{"dest": folder, "state": "directory", "mode": "0755"}]
     params = {"name": wish.flavour.name, "files": folders + files, "validate": [APPLY]}
     return parse(params, contents, host.user_id, host.group_id)
 

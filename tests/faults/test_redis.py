@@ -232,7 +232,8 @@ def test_a_server_that_does_not_come_back_has_its_old_files_and_keys_again(stock
         return [line for line in text.splitlines() if not line.startswith("run_id")]
 
     after = snapshot(stocked)
-    assert {name: drop(text) for name, text in after.items()} == {name: drop(text) for name, text in before.items()}
+    for name in stocked.names:
+        assert drop(after[name]) == drop(before[name])
     assert all(kept(stocked, name) is True for name in stocked.names)
     converge(stocked, changes=0)
 
@@ -282,6 +283,22 @@ def test_a_full_disk(stocked):
         )
         stocked.shells(dict.fromkeys(stocked.names, back))
     converge(stocked)
+
+
+def test_absent_keeps_the_data_for_whoever_comes_next(stocked):
+    """First the package's server, which looks for a dump only, then ours again."""
+    absent = {"redis_state": "absent"}
+    for changed in (1, 0):
+        run = stocked.play(ROLE, variables=absent)
+        assert run.code == 0, run.output
+        assert [run.changed(name) for name in stocked.names] == [changed, changed]
+    look = "systemctl is-active redis-server || true; systemctl is-enabled redis-server || true; ls -A /etc/redis"
+    for said in stocked.shells(dict.fromkeys(stocked.names, look)).values():
+        assert said.split() == ["inactive", "disabled", "redis.conf"]
+    plain = "systemctl start redis-server; redis-cli dbsize; redis-cli config get appendonly"
+    for said in stocked.shells(dict.fromkeys(stocked.names, plain)).values():
+        assert said.split() == ["10000", "appendonly", "no"]
+    converge(stocked, changes=1)
 
 
 # --- killed at every seam ---------------------------------------------------------------------------------------------
