@@ -32,6 +32,15 @@ FLAGS = {0x10: "immutable (chattr -i)", 0x20: "append-only (chattr -a)"}
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
+def read_text(path: str) -> str:
+    """All of a text file, whatever bytes are in it; nothing where it is missing."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
+            return handle.read()
+    except FileNotFoundError:
+        return ""
+
+
 def _read(fd: int, name: str, size_wanted: int) -> bytes | None:
     # O_NONBLOCK: were it swapped for a pipe since lstat, opening must not hang.
     handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)

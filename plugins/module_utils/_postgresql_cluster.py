@@ -21,6 +21,7 @@ from typing import Any, Optional
 from ._config_apply import run_command
 from ._config_restore import ConfigError
 from ._postgresql_conf import Live
+from ._postgresql_server import acting_as
 
 OWNER = "postgres"
 ANY = {"*": ["127.0.0.1", "::1"], "0.0.0.0": ["127.0.0.1"], "::": ["::1"]}  # noqa: S104
@@ -116,24 +117,19 @@ def session(folder: str, port: int, seconds: int = 5) -> Iterator[Any]:
         import psycopg
     except ImportError:
         raise ConfigError("psycopg is missing for Ansible's Python on this host: install python3-psycopg") from None
-    user = pwd.getpwnam(OWNER)
-    os.setegid(user.pw_gid)
-    os.seteuid(user.pw_uid)
     try:
-        connection = psycopg.connect(
-            host=folder,
-            port=port,
-            user=OWNER,
-            dbname=OWNER,
-            connect_timeout=seconds,
-            autocommit=True,
-            application_name="shipshape.stack",
-        )
+        with acting_as(pwd.getpwnam(OWNER)):
+            connection = psycopg.connect(
+                host=folder,
+                port=port,
+                user=OWNER,
+                dbname=OWNER,
+                connect_timeout=seconds,
+                autocommit=True,
+                application_name="shipshape.stack",
+            )
     except psycopg.OperationalError as exc:
         raise ConfigError(f"the server does not answer: {' '.join(str(exc).split())}") from None
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
     try:
         yield connection
     except psycopg.Error as exc:

@@ -14,6 +14,7 @@ from . import _postgresql_cluster as server
 from . import _postgresql_scratch as scratch
 from ._config_apply import Tools, converge, predict, recover
 from ._config_entries import Request, parse
+from ._config_files import read_text
 from ._config_restore import ConfigError
 from ._postgresql_activate import CERTIFICATES, CONF, Wanted, ask, serve, take_back, transaction
 from ._postgresql_cluster import Cluster
@@ -80,17 +81,9 @@ def wishes(params: Mapping[str, Any], cluster: Cluster, machine: Machine) -> dic
     }
 
 
-def read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
-            return handle.read()
-    except FileNotFoundError:
-        return ""
-
-
 def work_out(params: Mapping[str, Any], cluster: Cluster) -> Wanted:
     conf = f"{cluster.folder}/{CONF}"
-    old = read(conf)
+    old = read_text(conf)
     machine = steady(old, measure(cluster))
     tuned: dict[str, Any] = {"settings": {}, "memory": {}, "warnings": []}
     if params["tuning"] == "auto":

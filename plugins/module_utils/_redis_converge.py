@@ -14,6 +14,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils import _redis_appl
 from ansible_collections.shipshape.stack.plugins.module_utils import _redis_host as host
 from ansible_collections.shipshape.stack.plugins.module_utils._config_apply import Tools, converge, predict
 from ansible_collections.shipshape.stack.plugins.module_utils._config_entries import parse
+from ansible_collections.shipshape.stack.plugins.module_utils._config_files import read_text
 from ansible_collections.shipshape.stack.plugins.module_utils._config_restore import ConfigError
 from ansible_collections.shipshape.stack.plugins.module_utils._redis_plan import RedisError, StrandedError, read_file
 from ansible_collections.shipshape.stack.plugins.module_utils._redis_wish import (
@@ -134,7 +135,7 @@ def write(wish: Wish, tools: Tools, apply: Callable[[], None], absent: bool = Fa
 
 
 def restarts(wish: Wish, changes: Changes) -> bool:
-    drop_in = host.read(wish.flavour.drop_in) != wish.files()[wish.flavour.drop_in][0]
+    drop_in = read_text(wish.flavour.drop_in) != wish.files()[wish.flavour.drop_in][0]
     return bool(changes.restart or drop_in) and (wish.may_restart or "aclfile" in changes.restart)
 
 
@@ -171,12 +172,12 @@ def bring_up(wish: Wish, tools: Tools) -> None:
         host.systemctl("start", flavour.unit)
         return
     except RedisError as exc:
-        old = read_file(host.read(flavour.file) or host.read(flavour.package_file))
+        old = read_file(read_text(flavour.file) or read_text(flavour.package_file))
         folder, append = wish.directives["dir"][-1], wish.directives["appendonly"][-1]
         if old.get("appendonly", "no") != append and os.listdir(folder):
             raise RedisError(
                 f"{exc}. There are data in {folder} that an appendonly {append} would not find: mend"
-                f" {flavour.file if host.read(flavour.file) else flavour.package_file} until it starts"
+                f" {flavour.file if read_text(flavour.file) else flavour.package_file} until it starts"
             ) from exc
 
     def start() -> None:

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.shipshape.stack.plugins.module_utils._config_files import read_text
 from ansible_collections.shipshape.stack.plugins.module_utils._redis_plan import (
     MANAGER,
     Flavour,
@@ -38,14 +39,6 @@ LibraryError: Any = redis.RedisError if redis else ()
 SCRATCH_SECONDS = 30.0
 START_SECONDS = 600
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-
-
-def read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
-            return handle.read()
-    except FileNotFoundError:
-        return ""
 
 
 def read_secret(path: str) -> str:
@@ -143,7 +136,7 @@ def _places(flavour: Flavour) -> Iterator[dict[str, Any]]:
     """Where the server may listen: our socket, then what its files say."""
     yield {"unix_socket_path": flavour.socket}
     for path in (flavour.file, flavour.package_file):
-        found = read_file(read(path))
+        found = read_file(read_text(path))
         if found.get("unixsocket", flavour.socket) != flavour.socket:
             yield {"unix_socket_path": found["unixsocket"]}
         port = int(found.get("port", "6379"))
@@ -155,7 +148,7 @@ def _logins(flavour: Flavour, passwords: Mapping[str, str]) -> list[dict[str, st
     """Who we may be: the manager, whoever the package's file lets in, and the default user of before."""
     secret = read_secret(flavour.password_file)
     found = [{"username": MANAGER, "password": secret}] if secret else []
-    for password in (read_file(read(flavour.package_file)).get("requirepass"), passwords.get("default")):
+    for password in (read_file(read_text(flavour.package_file)).get("requirepass"), passwords.get("default")):
         if password:
             found.append({"username": "default", "password": password})
     return [*found, {}]
@@ -189,7 +182,7 @@ def serves_old_certificate(settings: Mapping[str, str]) -> bool:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is compared, byte by byte
     try:
-        file = ssl.PEM_cert_to_DER_cert(CERTIFICATE.findall(read(settings["tls-cert-file"]))[0])
+        file = ssl.PEM_cert_to_DER_cert(CERTIFICATE.findall(read_text(settings["tls-cert-file"]))[0])
         place = (_addresses(settings["bind"])[0], int(settings["tls-port"]))
         with socket.create_connection(place, 5) as raw, context.wrap_socket(raw) as shown:
             return shown.getpeercert(binary_form=True) != file
@@ -265,4 +258,4 @@ def _scratch_ready(process: subprocess.Popen[bytes], folder: str, password: str)
             return server
         except (redis.ConnectionError, redis.BusyLoadingError):
             time.sleep(0.01)
-    raise RedisError(scratch_problem(read(f"{folder}/out")).replace(f"{folder}/acl", "the users"))
+    raise RedisError(scratch_problem(read_text(f"{folder}/out")).replace(f"{folder}/acl", "the users"))
