@@ -229,7 +229,9 @@ def test_a_server_that_does_not_come_back_has_its_old_files_and_keys_again(stock
     assert run.text.count("Redis is as it was. systemctl restart redis-server.service failed") >= 2, run.output
 
     def drop(text):
-        return [line for line in text.splitlines() if not line.startswith("run_id")]
+        # Redis 7.0 says of a user that was set live, and not of one from a file, what both have.
+        lines = text.replace(" sanitize-payload", "").splitlines()
+        return [line for line in lines if not line.startswith("run_id")]
 
     after = snapshot(stocked)
     for name in stocked.names:
