@@ -298,7 +298,7 @@ def test_absent_keeps_the_data_for_whoever_comes_next(stocked):
     for said in stocked.shells(dict.fromkeys(stocked.names, look)).values():
         assert said.split() == ["inactive", "disabled", "redis.conf"]
     plain = (
-        "cp -a /etc/redis/redis.conf /root; printf 'port 6400\\nrequirepass of-the-old-days\\n' >>/etc/redis/redis.conf;"
+        "cd /etc/redis; cp -a redis.conf /root; printf 'port 6400\\nrequirepass of-the-old-days\\n' >>redis.conf;"
         " systemctl start redis-server; export REDISCLI_AUTH=of-the-old-days; C='redis-cli -p 6400';"
         " $C dbsize; $C config get appendonly"
     )
