@@ -20,6 +20,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils._redis_plan import
     RedisError,
     keyspace,
     rules_of,
+    shown_setting,
 )
 
 PAUSE_SECONDS = 60
@@ -96,7 +97,7 @@ def set_live(server: host.Server, values: Mapping[str, str]) -> None:
     try:
         server.ask("CONFIG", "SET", *words)
     except host.redis.ResponseError as exc:
-        pairs = ", ".join(f"{key} {values[key]}" for key in sorted(values))
+        pairs = ", ".join(shown_setting(key, values[key]) for key in sorted(values))
         raise RedisError(f"the running server refuses {pairs}: {exc}") from exc
 
 

@@ -34,6 +34,7 @@ FOREIGN = {
     **dict.fromkeys(["cluster-enabled", "sentinel"], "this role sets up single servers"),
     **dict.fromkeys(["daemonize", "pidfile", "supervised", "unixsocket"], "it belongs to the role"),
     **dict.fromkeys(["tls-key-file-pass", "tls-client-key-file-pass"], "use a key without a passphrase, mode 0640"),
+    **dict.fromkeys(["appendonly", "maxmemory", "save"], "its option of the role counts for the memory of the host"),
     "include": "the role owns the whole configuration",
     "loadmodule": "the role cannot prove modules",
     "rename-command": "take commands from users by redis_users",

@@ -15,8 +15,11 @@ MANAGER = "shipshape"
 HEADER = "# Written by Ansible (shipshape.stack.redis). What is changed here by hand is lost.\n"
 # The scratch server runs with values of its own for these; what the live one should say is worked out here.
 OWN = ("port", "tls-port", "unixsocket", "unixsocketperm", "dir", "logfile", "appendonly", "save", "aclfile")
-# The unit says these, or the server works them out for itself.
-UNCOMPARED = frozenset(["supervised", "daemonize", "pidfile", "maxclients", "tls-replication", "replicaof", "slaveof"])
+# The unit says these, or the server works them out for itself; requirepass is compared as the default user.
+UNCOMPARED = frozenset(
+    ["supervised", "daemonize", "pidfile", "maxclients", "tls-replication", "replicaof", "slaveof", "requirepass"]
+)
+SECRET = frozenset(["masterauth", "tls-key-file-pass", "tls-client-key-file-pass", "requirepass"])
 IMMUTABLE = frozenset(["unixsocket", "unixsocketperm", "dir", "logfile", "aclfile"])
 # Where the data lie: another value would start an empty server beside them.
 PLACES = ("dir", "dbfilename", "appendfilename", "appenddirname")
@@ -205,6 +208,11 @@ def rules_of(line: str) -> list[str]:
 def shown(line: str) -> str:
     """A user's line without the digests of passwords."""
     return re.sub(r"#[0-9a-f]{64}", "#********", line)
+
+
+def shown_setting(key: str, value: str) -> str:
+    """A directive as anybody may see it."""
+    return f"{key} {'********' if key in SECRET and value else value}"
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

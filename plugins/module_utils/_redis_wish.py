@@ -24,6 +24,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils._redis_plan import
     render,
     setting_changes,
     shown,
+    shown_setting,
     user_changes,
     users_text,
 )
@@ -91,7 +92,7 @@ class Changes:
         """The diff of the running server."""
         sides = []
         for side in (0, 1):
-            lines = [f"{key} {pair[side]}" for key, pair in self.settings.items()]
+            lines = [shown_setting(key, pair[side]) for key, pair in self.settings.items()]
             lines += [shown(pair[side]) for pair in self.users.values() if pair[side]]
             sides.append("".join(f"{line}\n" for line in lines))
         header = {"before_header": f"{unit} (running)", "after_header": f"{unit} (running)"}

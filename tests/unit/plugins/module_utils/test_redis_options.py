@@ -97,6 +97,8 @@ def test_good_options(changed):
         ({"redis_settings": {"requirepass": SECRET}}, "requirepass has no place there: use redis_users"),
         ({"redis_settings": {"tls-key-file-pass": SECRET}}, "tls-key-file-pass has no place there"),
         ({"redis_settings": {"replicaof": "a 1"}}, "this role sets up single servers"),
+        ({"redis_settings": {"maxmemory": "64gb"}}, "maxmemory has no place there"),
+        ({"redis_settings": {"AppendOnly": True}}, "appendonly has no place there"),
         ({"redis_settings": {"include": "/x"}}, "include has no place there"),
         ({"redis_settings": {"hz 10\nport": 1}}, "is not the name of a directive"),
         ({"redis_settings": {"hz": "10\nport 1"}}, "hz has more than one line"),

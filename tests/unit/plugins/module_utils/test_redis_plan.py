@@ -24,6 +24,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils._redis_plan import
     scratch_problem,
     setting_changes,
     shown,
+    shown_setting,
     text_of,
     user_changes,
     users_text,
@@ -150,6 +151,13 @@ def test_each_directive_is_changed_once_under_its_present_name():
     wanted = dict.fromkeys(live, "7")
     assert list(setting_changes(live, wanted)) == ["list-max-listpack-size", "replica-priority"]
     assert primary("lua-time-limit") == "busy-reply-threshold"
+
+
+def test_no_password_of_before_is_shown_or_taken_away():
+    assert setting_changes({"requirepass": "old"}, {"requirepass": ""}) == {}
+    assert shown_setting("masterauth", "old") == "masterauth ********"
+    assert shown_setting("masterauth", "") == "masterauth "
+    assert shown_setting("port", "6379") == "port 6379"
 
 
 def test_what_the_unit_says_is_compared_only_where_somebody_asked():
