@@ -64,6 +64,10 @@ vm-test: system $(VENV) ## The same on a real virtual machine, with a real reboo
 bench: system $(VENV) ## Count remote calls and seconds per role
 	tests/bench/bench
 
+.PHONY: bench-databases
+bench-databases: system $(VENV) ## Databases as the distribution has them against ours, on an idle machine
+	tests/bench/databases
+
 .PHONY: grade
 grade: system $(VENV) ## Grade a hardened host with outside tools
 	tests/grade/grade
