@@ -83,7 +83,9 @@ def restart(cluster: Cluster, wanted: Wanted, seconds: int) -> Verdict:
     address = cluster.address()
     if address:
         with server.session(*address) as connection:
-            connection.execute("CHECKPOINT")  # while clients are served: what is left for the stop is short
+            # While clients are served: what is left for the stop is short.
+            connection.execute(f"SET statement_timeout = '{seconds}s'")
+            connection.execute("CHECKPOINT")
     server.systemctl("restart", cluster, seconds)
     verdict, _newer = ask(cluster, wanted)
     if verdict.restart or verdict.reload:

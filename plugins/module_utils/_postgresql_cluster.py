@@ -21,7 +21,7 @@ from typing import Any, Optional
 from ._config_apply import run_command
 from ._config_restore import ConfigError
 from ._postgresql_conf import Live
-from ._postgresql_server import acting_as
+from ._postgresql_server import acting_as, psycopg
 
 OWNER = "postgres"
 ANY = {"*": ["127.0.0.1", "::1"], "0.0.0.0": ["127.0.0.1"], "::": ["::1"]}  # noqa: S104
@@ -110,13 +110,13 @@ def primary_values(cluster: Cluster) -> dict[str, int]:
     return {name: int(value) for name, value in CONTROL.findall(out)}
 
 
+def library_missing() -> str:
+    return "" if psycopg else "this Python has no psycopg 3: install the package python3-psycopg"
+
+
 @contextmanager
 def session(folder: str, port: int, seconds: int = 5) -> Iterator[Any]:
     """A connection as the superuser, let in because of the user of this process: no password anywhere."""
-    try:
-        import psycopg
-    except ImportError:
-        raise ConfigError("psycopg is missing for Ansible's Python on this host: install python3-psycopg") from None
     try:
         with acting_as(pwd.getpwnam(OWNER)):
             connection = psycopg.connect(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Optional
 
@@ -23,8 +24,12 @@ from ._postgresql_hba import hba_text, ident_text
 from ._postgresql_tuning import tune
 
 HEADER = "# Written by shipshape.stack.postgresql_config: changes made here are lost."
-GUARD_EXTRA_SECONDS = 60
+# A checkpoint, a restart and what is proven after it, each in its own time; only a run that was killed waits for it.
+GUARD_EXTRA_SECONDS = 120
+STARTS = re.compile(r"^auto\b", re.MULTILINE)  # with the host
 EMPTY: dict[str, Any] = {
+    "created": False,
+    "port": 0,
     "changed_files": [],
     "started": False,
     "reloaded": False,
@@ -106,19 +111,22 @@ def work_out(params: Mapping[str, Any], cluster: Cluster) -> Wanted:
 def request(params: Mapping[str, Any], cluster: Cluster, wanted: Wanted) -> Request:
     """The files as a transaction; a timer on the host takes it back should this run never come to its end."""
     files = [{"dest": f"{cluster.folder}/conf.d", "state": "directory", "mode": "0755"}]
+    texts = dict(wanted.texts)
+    if not STARTS.search(read_text(f"{cluster.folder}/start.conf")):
+        texts[f"{cluster.folder}/start.conf"] = f"{HEADER}\nauto\n"
     files += [
         {"dest": path, "content": text, "mode": "0640", "owner": "postgres", "group": "postgres"}
-        for path, text in wanted.texts.items()
+        for path, text in texts.items()
     ]
     asked = {
         "name": transaction(cluster),
         "files": files,
         "rollback": {
-            "seconds": params["restart_timeout"] + GUARD_EXTRA_SECONDS,
+            "seconds": 2 * params["restart_timeout"] + GUARD_EXTRA_SECONDS,
             "command": ["systemctl", "restart", cluster.unit],
         },
     }
-    contents = {path: text.encode("utf-8", "surrogateescape") for path, text in wanted.texts.items()}
+    contents = {path: text.encode("utf-8", "surrogateescape") for path, text in texts.items()}
     owner = os.stat(cluster.data)
 
     def user(name: str) -> int:
@@ -146,6 +154,10 @@ def reconcile(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     tools = Tools()
     recovered = [] if check_mode else recover(tools)
     hba_text(params["hba"] or [{"type": "local"}], "")  # refused before a cluster is made
+    if server.library_missing():
+        if check_mode:  # an earlier task would have installed it
+            return {**EMPTY, "changed": True}
+        raise ConfigError(server.library_missing())
     cluster, created = server.find(params["version"], params["cluster"]), False
     if cluster is None:
         refuse_port(params, None)
@@ -174,6 +186,7 @@ def reconcile(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         "changed": bool(found["changed_files"] or created or done or recovered),
         "changed_files": found["changed_files"],
         "created": created,
+        "port": (cluster.address() or ("", 0))[1],
         "memory": wanted.memory,
         "settings": wanted.settings,
         "diff": found["diff"],

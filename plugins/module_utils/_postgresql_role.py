@@ -102,6 +102,10 @@ def _client_rules(client: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def _superusers(roles: Iterable[Mapping[str, Any]]) -> list[str]:
+    return ["postgres", *(role["name"] for role in roles if role.get("superuser"))]
+
+
 def hba(
     own: Sequence[Mapping[str, Any]],
     clients: Iterable[Mapping[str, Any]],
@@ -109,21 +113,26 @@ def hba(
     pool: bool,
 ) -> list[dict[str, Any]]:
     """The rules of pg_hba.conf, in the order in which they are tried."""
-    superusers = ["postgres", *(role["name"] for role in roles if role.get("superuser"))]
     found: list[dict[str, Any]] = [{"type": "local", "users": ["postgres"], "method": "peer", "options": {"map": MAP}}]
     found += [dict(rule) for rule in own]
     # Through pgbouncer everybody comes as the user of the system that it runs as, so the socket asks for passwords.
     found.append({"type": "local", "method": "scram-sha-256" if pool else "peer"})
     found += [{"type": "host", "address": address, "method": "scram-sha-256"} for address in LOOPBACK]
-    found.append({"type": "host", "users": superusers, "address": "all", "method": "reject"})
+    found.append({"type": "host", "users": _superusers(roles), "address": "all", "method": "reject"})
     for client in clients:
         found += _client_rules(client)
     return found
 
 
-def pool_hba(clients: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The same clients as pgbouncer's own rules have them: to the server they all come from the socket."""
-    rules: list[dict[str, Any]] = [{"type": "local"}]
+def pool_hba(clients: Iterable[Mapping[str, Any]], roles: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The same clients as pgbouncer's own rules have them: to the server they all come from the socket.
+
+    The user that pgbouncer asks the server as is one that it knows without a password, so nobody may come as it.
+    """
+    names = _superusers(roles)
+    rules: list[dict[str, Any]] = [{"type": "local", "users": names, "method": "reject"}]
+    rules += [{"type": "host", "users": names, "address": each, "method": "reject"} for each in ("0.0.0.0/0", "::/0")]
+    rules.append({"type": "local"})
     rules += [{"type": "host", "address": address} for address in LOOPBACK]
     for client in clients:
         rules += _client_rules(client)

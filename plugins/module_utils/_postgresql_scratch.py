@@ -43,29 +43,36 @@ PRIVATE = {
 
 
 @contextmanager
-def _folder() -> Iterator[str]:
-    os.makedirs(PLACE, 0o711, exist_ok=True)
+def _folders() -> Iterator[tuple[str, str]]:
+    """One of the server's user, for all that is run as it; one of root, where that user can put nothing in the way."""
+    os.makedirs(PLACE, exist_ok=True)
+    os.chmod(PLACE, 0o711)  # noqa: S103
     for entry in os.scandir(PLACE):  # what a run left that was killed, but not what another one is using
         if time.time() - entry.stat().st_mtime > STALE_SECONDS:
             shutil.rmtree(entry.path, ignore_errors=True)
-    path = tempfile.mkdtemp(dir=PLACE)
+    path, safe = tempfile.mkdtemp(dir=PLACE), tempfile.mkdtemp(dir=PLACE)
     try:
         shutil.chown(path, server.OWNER, server.OWNER)
-        yield path
+        shutil.chown(safe, group=server.OWNER)
+        os.chmod(safe, 0o750)  # noqa: S103
+        yield path, safe
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        for each in (path, safe):
+            shutil.rmtree(each, ignore_errors=True)
 
 
-def _stage(cluster: Cluster, texts: Mapping[str, str], folder: str) -> None:
-    """A copy of the configuration with the new files in it. Its includes are relative, so they read the copy."""
-    shutil.copytree(cluster.folder, f"{folder}/conf")
-    for path, text in texts.items():
-        with open(f"{folder}/conf/{os.path.relpath(path, cluster.folder)}", "w", encoding="utf-8") as handle:
+def _stage(cluster: Cluster, texts: Mapping[str, str], folder: str, safe: str) -> None:
+    """A copy of the configuration with the new files in it. Its includes are relative, so they read the copy.
+
+    Made by the server's user, to whom its folder belongs: root would follow a link there to whatever it names.
+    """
+    server.run(server.as_owner(["cp", "-a", cluster.folder, f"{folder}/conf"]), "copying the configuration")
+    for number, (path, text) in enumerate(texts.items()):
+        source, target = f"{safe}/{number}", f"{folder}/conf/{os.path.relpath(path, cluster.folder)}"
+        with open(source, "w", encoding="utf-8", errors="surrogateescape") as handle:
+            os.fchmod(handle.fileno(), 0o644)
             handle.write(text)
-    for parent, folders, files in os.walk(f"{folder}/conf"):
-        for name in (*folders, *files):
-            shutil.chown(os.path.join(parent, name), server.OWNER, server.OWNER)
-    shutil.chown(f"{folder}/conf", server.OWNER, server.OWNER)
+        server.run(server.as_owner(["install", "-D", "--mode=0640", source, target]), f"trying {path}")
 
 
 def _blame(output: str, settings: Mapping[str, str], cluster: Cluster, folder: str) -> str:
@@ -76,8 +83,8 @@ def _blame(output: str, settings: Mapping[str, str], cluster: Cluster, folder: s
 
 def check(cluster: Cluster, texts: Mapping[str, str], settings: Mapping[str, str], memory_mb: int) -> None:
     """Raise ConfigError with the setting at fault; returns where a server starts and lets the superuser in."""
-    with _folder() as folder:
-        _stage(cluster, texts, folder)
+    with _folders() as (folder, safe):
+        _stage(cluster, texts, folder, safe)
         options = ["--no-sync", "--username", server.OWNER, "--auth", "reject", "--encoding", "UTF8", "--locale", "C"]
         server.run(
             server.as_owner([f"{cluster.programs}/initdb", "--pgdata", f"{folder}/data", *options]),
@@ -102,11 +109,11 @@ def check(cluster: Cluster, texts: Mapping[str, str], settings: Mapping[str, str
             )
         private = {**PRIVATE, "unix_socket_directories": folder}
         base += [word for name, value in private.items() for word in ("-c", f"{name}={value}")]
-        _boot(cluster, base, settings, folder)
+        _boot(cluster, base, settings, folder, safe)
 
 
-def _boot(cluster: Cluster, argv: list[str], settings: Mapping[str, str], folder: str) -> None:
-    with open(f"{folder}/said", "w+", encoding="utf-8", errors="replace") as said:
+def _boot(cluster: Cluster, argv: list[str], settings: Mapping[str, str], folder: str, safe: str) -> None:
+    with open(f"{safe}/said", "w+", encoding="utf-8", errors="replace") as said:
         process = subprocess.Popen(
             server.as_owner(argv), stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**os.environ, "LC_ALL": "C"}
         )

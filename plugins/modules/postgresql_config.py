@@ -117,6 +117,7 @@ shadowed:
   type: list
   elements: str
   sample: [work_mem]
+port: {description: Port that the server runs with now., returned: success, type: int, sample: 5432}
 memory: {description: The memory budget in MiB., returned: with O(tuning=auto), type: dict, sample: {"share_mb": 1500}}
 settings: {description: What the file says., returned: success, type: dict, sample: {"work_mem": "4MB"}}
 """

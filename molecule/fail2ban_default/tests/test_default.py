@@ -76,7 +76,12 @@ def test_a_neighbour_that_guesses_is_shut_out(host, places, key):
     there = next(name for name in places if name != here)
     goal, source = places[here][key], places[there][key]
     login = f"timeout 8 ssh -o BatchMode=yes -o StrictHostKeyChecking=no nobody-here@{goal} true"
-    elsewhere(there, f"seq 12 | xargs -P6 -I% {login}")
-    until(lambda: source in host.check_output("fail2ban-client banned"), 10, f"a ban of {source}")
+
+    def banned():
+        """sshd itself turns a guesser away for some seconds after the first failures, so one round may not do."""
+        elsewhere(there, f"seq 12 | xargs -P6 -I% {login}")
+        return source in host.check_output("fail2ban-client banned")
+
+    until(banned, 60, f"a ban of {source}")
     probe = f"timeout 3 bash -c 'exec 3<>/dev/tcp/{goal}/22' 2>/dev/null && echo open || echo shut"
     until(lambda: elsewhere(there, probe).strip() == "shut", 5, "the closed port")

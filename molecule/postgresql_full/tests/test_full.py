@@ -127,6 +127,8 @@ def test_the_pooler_takes_the_servers_passwords(login):
     assert login("shop", password="wrong", port=6543).rc == 2
     assert login("boss", port=6543).rc == 2
     assert login("faraway", port=6543).rc == 2
+    # The user that pgbouncer asks the server as: after a first login of others it knows that one, without a password.
+    assert "rejected" in login("postgres", password="x", port=6543).stderr
     assert login("shop", port=6543, options="sslmode=disable").rc == 2
     many = login("shop", "SELECT pg_backend_pid()", port=6543).stdout
     assert many == login("shop", "SELECT pg_backend_pid()", port=6543).stdout

@@ -99,6 +99,12 @@ def test_databases_get_their_schema_and_the_statistics_their_place():
 
 
 def test_the_pooler_lets_the_same_clients_in():
-    lines = pool_hba([{"networks": ["10.0.0.0/8"], "users": ["shop"]}, {"networks": ["10.1.0.0/16"], "tls": False}])
-    assert [row.split()[0] for row in lines] == ["local", "host", "host", "hostssl", "host"]
-    assert lines[3].split() == ["hostssl", "all", "shop", "10.0.0.0/8", "scram-sha-256"]
+    clients = [{"networks": ["10.0.0.0/8"], "users": ["shop"]}, {"networks": ["10.1.0.0/16"], "tls": False}]
+    lines = [row.split() for row in pool_hba(clients, [{"name": "boss", "superuser": True}, {"name": "shop"}])]
+    assert [row[0] for row in lines[3:]] == ["local", "host", "host", "hostssl", "host"]
+    assert lines[6] == ["hostssl", "all", "shop", "10.0.0.0/8", "scram-sha-256"]
+    assert lines[:3] == [
+        ["local", "all", "postgres,boss", "reject"],
+        ["host", "all", "postgres,boss", "0.0.0.0/0", "reject"],
+        ["host", "all", "postgres,boss", "::/0", "reject"],
+    ]
