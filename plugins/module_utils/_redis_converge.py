@@ -20,6 +20,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils._redis_plan import
 from ansible_collections.shipshape.stack.plugins.module_utils._redis_wish import (
     Changes,
     Wish,
+    certificate_missing,
     find_changes,
     imagine,
     refuse,
@@ -200,11 +201,17 @@ def told(files: dict[str, Any], changes: Changes, wish: Wish, restarted: bool) -
     }
 
 
+def foresee(wish: Wish, tools: Tools) -> dict[str, Any]:
+    """What can be said in check mode where no server can be asked: earlier tasks would have brought what it takes."""
+    up = os.path.exists(wish.flavour.program) and host.unit_is_up(wish.flavour.unit)
+    return {**told(predict(request(wish), tools), Changes(), wish, not up), "changed": True}
+
+
 def ensure(wish: Wish, tools: Tools, check_mode: bool) -> dict[str, Any]:
     """The server as it is wanted, running and enabled."""
     unit = wish.flavour.unit
-    if not os.path.exists(wish.flavour.program):
-        return told(predict(request(wish), tools), Changes(), wish, True)
+    if check_mode and (not os.path.exists(wish.flavour.program) or certificate_missing(wish)):
+        return foresee(wish, tools)
     up, enabled = host.unit_is_up(unit), host.unit_state(unit).get("UnitFileState") == "enabled"
     if not up:
         imagine(wish, {})

@@ -25,7 +25,9 @@ requirements:
 attributes:
   check_mode:
     support: full
-    description: Boots the scratch server too, and predicts all changes. A host without the server is no reason to fail.
+    description:
+      - Boots the scratch server too, and predicts all changes. Where the server or a file of its TLS is missing, that
+        is no reason to fail, and the files alone are compared.
   diff_mode:
     support: full
     description: The files, and what changes on the running server. Passwords and their digests are not shown.

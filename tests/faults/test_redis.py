@@ -258,6 +258,24 @@ def test_drift_of_the_running_server_is_taken_back(stocked):
     assert "-user thief on nopass" in run.output
 
 
+# What a run in check mode does not find, as an earlier task would have brought it.
+GONE = {
+    "certificate": "apt-get install -yqq python3-cryptography",
+    "cryptography": "apt-get remove -yqq python3-cryptography",
+}
+
+
+@pytest.mark.parametrize("gone", GONE)
+def test_check_mode_predicts_what_cannot_be_tried_yet(stocked, gone):
+    script = f"rm -f /etc/redis/shipshape.crt /etc/redis/shipshape.key; {GONE[gone]} >/dev/null 2>&1"
+    stocked.shells(dict.fromkeys(stocked.names, script))
+    before = snapshot(stocked)
+    run = stocked.play(ROLE, "--check", "--diff", variables={"redis_tls": True})
+    assert run.code == 0, run.output
+    assert run.output.count("+tls-port 6380") == len(stocked.names), run.output
+    assert snapshot(stocked) == before
+
+
 def test_a_full_disk(stocked):
     """On a disk of 3 MB: the append-only file cannot be started, so nothing changes, and no key goes."""
     move = (
