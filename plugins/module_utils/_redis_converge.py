@@ -210,7 +210,7 @@ def foresee(wish: Wish, tools: Tools) -> dict[str, Any]:
 def ensure(wish: Wish, tools: Tools, check_mode: bool) -> dict[str, Any]:
     """The server as it is wanted, running and enabled."""
     unit = wish.flavour.unit
-    if check_mode and (not os.path.exists(wish.flavour.program) or certificate_missing(wish)):
+    if check_mode and (host.redis is None or not os.path.exists(wish.flavour.program) or certificate_missing(wish)):
         return foresee(wish, tools)
     up, enabled = host.unit_is_up(unit), host.unit_state(unit).get("UnitFileState") == "enabled"
     if not up:

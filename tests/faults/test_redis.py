@@ -262,6 +262,7 @@ def test_drift_of_the_running_server_is_taken_back(stocked):
 GONE = {
     "certificate": "apt-get install -yqq python3-cryptography",
     "cryptography": "apt-get remove -yqq python3-cryptography",
+    "redis-py": "apt-get remove -yqq python3-redis",
 }
 
 
