@@ -16,7 +16,12 @@ from ansible_collections.shipshape.stack.plugins.module_utils._config_apply impo
 from ansible_collections.shipshape.stack.plugins.module_utils._config_entries import parse
 from ansible_collections.shipshape.stack.plugins.module_utils._config_files import read_text
 from ansible_collections.shipshape.stack.plugins.module_utils._config_restore import ConfigError
-from ansible_collections.shipshape.stack.plugins.module_utils._redis_plan import RedisError, StrandedError, read_file
+from ansible_collections.shipshape.stack.plugins.module_utils._redis_plan import (
+    Flavour,
+    RedisError,
+    StrandedError,
+    read_file,
+)
 from ansible_collections.shipshape.stack.plugins.module_utils._redis_wish import (
     Changes,
     Wish,
@@ -164,13 +169,17 @@ def change(wish: Wish, tools: Tools, server: host.Server, changes: Changes) -> t
     return result, transaction.restarted
 
 
+def _start(flavour: Flavour) -> None:
+    host.systemctl("daemon-reload")
+    host.systemctl("reset-failed", flavour.unit, check=False)
+    host.systemctl("start", flavour.unit)
+
+
 def bring_up(wish: Wish, tools: Tools) -> None:
     """Start a server that is down with the files that its data were written under: the rest is changed live."""
     flavour = wish.flavour
-    host.systemctl("daemon-reload")
-    host.systemctl("reset-failed", flavour.unit, check=False)
     try:
-        host.systemctl("start", flavour.unit)
+        _start(flavour)
         return
     except RedisError as exc:
         old = read_file(read_text(flavour.file) or read_text(flavour.package_file))
@@ -231,6 +240,31 @@ def ensure(wish: Wish, tools: Tools, check_mode: bool) -> dict[str, Any]:
     return {**result, "changed": result["changed"] or not enabled}
 
 
+def save_all(wish: Wish, up: bool) -> None:
+    """Bring every key to the dump. A server that is down has to be started for that where an append-only file has them.
+
+    The dump is older then, or there is none, and the package's configuration reads nothing else.
+    """
+    flavour, folder = wish.flavour, host.log_folder(wish.flavour)
+    if up:
+        live.secure(host.connect(flavour, wish.passwords), False, wish.persist_seconds)
+    elif folder:
+        try:
+            _start(flavour)
+        except RedisError as exc:
+            raise RedisError(
+                f"{exc}. Its keys are in {folder}, which a server without {flavour.file} does not read, so they have to"
+                f" go to the dump first. Mend what keeps it from starting, or move {folder} away if nobody needs them"
+            ) from exc
+        try:
+            live.secure(host.connect(flavour, wish.passwords), False, wish.persist_seconds)
+        except RedisError as exc:
+            raise StrandedError(
+                f"{flavour.unit} was down, and was started as its keys have to go to the dump before its files go."
+                f" It runs now, and nothing was removed. {exc}"
+            ) from exc
+
+
 def remove(wish: Wish, tools: Tools, check_mode: bool) -> dict[str, Any]:
     """Neither server nor files; the data are on the disk, where a server with any configuration finds them."""
     flavour, state = wish.flavour, host.unit_state(wish.flavour.unit)
@@ -238,9 +272,8 @@ def remove(wish: Wish, tools: Tools, check_mode: bool) -> dict[str, Any]:
     if check_mode:
         files = predict(request(wish, absent=True), tools)
     else:
-        if up:
-            live.secure(host.connect(flavour, wish.passwords), False, wish.persist_seconds)
-        if up or enabled:
+        save_all(wish, up)
+        if host.unit_is_up(flavour.unit) or enabled:
             host.systemctl("disable", "--now", flavour.unit)
         files = write(wish, tools, lambda: None, absent=True)
         host.systemctl("daemon-reload")

@@ -95,6 +95,13 @@ def unit_is_up(unit: str) -> bool:
     return state.get("ActiveState") in ("active", "activating", "reloading") and state.get("SubState") != "auto-restart"
 
 
+def log_folder(flavour: Flavour) -> str:
+    """Where an append-only file lies that no server with the package's configuration would read, or ''."""
+    old = read_file(read_text(flavour.file))
+    folder = os.path.join(old.get("dir", "/"), old.get("appenddirname", "appendonlydir"))
+    return folder if old.get("appendonly") == "yes" and os.path.isdir(folder) and os.listdir(folder) else ""
+
+
 # --- the running server -----------------------------------------------------------------------------------------------
 
 

@@ -331,6 +331,40 @@ def test_absent_keeps_the_data_for_whoever_comes_next(stocked):
     stocked.shells(dict.fromkeys(stocked.names, "mv /root/redis.conf /etc/redis/"))
 
 
+NO_DUMP = {"redis_save": [], "redis_appendonly": True}
+DOWN = {
+    # It ends without a dump where there are no save points, and so does a crash where there are.
+    "stopped": (NO_DUMP, "systemctl stop redis-server"),
+    "killed": ({}, "systemctl kill --signal=KILL redis-server; systemctl stop redis-server"),
+}
+
+
+@pytest.mark.parametrize("how", DOWN)
+def test_absent_brings_the_keys_of_a_stopped_server_to_its_dump(stocked, how):
+    variables, script = DOWN[how]
+    converge(stocked, variables)
+    # The dump that lies there is older than the keys, or there is none.
+    stocked.shells(dict.fromkeys(stocked.names, f"{script}; rm -f /var/lib/redis/dump.rdb"))
+    run = stocked.play(ROLE, variables={"redis_state": "absent"})
+    assert run.code == 0, run.output
+    look = "systemctl is-active redis-server || true; find /etc -name 'shipshape*' -path '*redis*'"
+    assert set(stocked.shells(dict.fromkeys(stocked.names, look)).values()) == {"inactive\n"}
+    plain = "systemctl start redis-server; redis-cli dbsize; redis-cli config get appendonly"
+    for said in stocked.shells(dict.fromkeys(stocked.names, plain)).values():
+        assert said.split() == ["10000", "appendonly", "no"]
+    converge(stocked)
+
+
+def test_absent_leaves_a_server_that_cannot_save_its_keys(stocked):
+    converge(stocked)
+    stocked.shells(dict.fromkeys(stocked.names, "systemctl mask --now --runtime --quiet redis-server"))
+    run = stocked.play(ROLE, variables={"redis_state": "absent"})
+    assert run.code != 0
+    assert run.text.count("Its keys are in /var/lib/redis/appendonlydir") >= len(stocked.names), run.output
+    stocked.shells(dict.fromkeys(stocked.names, "systemctl unmask --runtime --quiet redis-server"))
+    converge(stocked)
+
+
 # --- killed at every seam ---------------------------------------------------------------------------------------------
 
 DRIVER = """
