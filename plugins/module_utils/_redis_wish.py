@@ -65,6 +65,13 @@ class Wish:
         }
 
 
+def with_manager(text: str, wanted: str) -> str:
+    """A file of users with the manager that another has, and all others as they are."""
+    login = ["user", MANAGER]
+    own = [line for line in wanted.splitlines() if line.split()[:2] == login]
+    return "".join(f"{line}\n" for line in [*own, *(line for line in text.splitlines() if line.split()[:2] != login)])
+
+
 @dataclass(frozen=True)
 class Image:
     """What a server on the new files would say."""

@@ -331,6 +331,36 @@ def test_absent_keeps_the_data_for_whoever_comes_next(stocked):
     stocked.shells(dict.fromkeys(stocked.names, "mv /root/redis.conf /etc/redis/"))
 
 
+def test_a_lost_password_of_the_manager_is_made_anew(stocked):
+    """Nobody may log in any more: nothing is touched until the server was stopped, as the message says."""
+    converge(stocked, SHOP)
+    before = run_ids(stocked)
+    lost = "cd /etc/redis; mv shipshape.password /root/lost; sed 's/^user shipshape .*//' shipshape.acl | sha256sum"
+    others = stocked.shells(dict.fromkeys(stocked.names, lost))
+    run = stocked.play(ROLE, variables=SHOP)
+    assert run.code != 0
+    assert run.text.count("run `systemctl stop redis-server.service`") >= len(stocked.names), run.output
+    back = "cd /etc/redis; test ! -e shipshape.password; cp -a /root/lost shipshape.password"
+    stocked.shells(dict.fromkeys(stocked.names, back))
+    assert run_ids(stocked) == before
+    stocked.shells(dict.fromkeys(stocked.names, "rm /etc/redis/shipshape.password; systemctl stop redis-server"))
+    converge(stocked, SHOP, changes=1)
+    look = "sed 's/^user shipshape .*//' /etc/redis/shipshape.acl | sha256sum"
+    assert stocked.shells(dict.fromkeys(stocked.names, look)) == others
+    same = "cmp -s /root/lost /etc/redis/shipshape.password || stat -c '%U %a' /etc/redis/shipshape.password"
+    assert set(stocked.shells(dict.fromkeys(stocked.names, same)).values()) == {"root 600\n"}
+    converge(stocked, changes=1)
+
+
+def test_absent_needs_no_password_that_was_kept(stocked):
+    converge(stocked)
+    lose = "systemctl stop redis-server; rm -f /etc/redis/shipshape.password /var/lib/redis/dump.rdb"
+    stocked.shells(dict.fromkeys(stocked.names, lose))
+    run = stocked.play(ROLE, variables={"redis_state": "absent"})
+    assert run.code == 0, run.output
+    converge(stocked)
+
+
 NO_DUMP = {"redis_save": [], "redis_appendonly": True}
 DOWN = {
     # It ends without a dump where there are no save points, and so does a crash where there are.

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.shipshape.stack.plugins.module_utils._redis_host import log_folder
+from ansible_collections.shipshape.stack.plugins.module_utils._redis_host import log_folder, login_advice
 from ansible_collections.shipshape.stack.plugins.module_utils._redis_plan import Flavour
 
 
@@ -39,3 +39,21 @@ def test_an_append_only_file_that_only_our_configuration_reads(tmp_path, lines, 
         if not name.endswith("/"):
             path.touch()
     assert log_folder(flavour) == (f"{tmp_path}/{found}" if found else "")
+
+
+@pytest.mark.parametrize(
+    ("ours", "lines", "words"),
+    [
+        (False, "", "redis.conf, as requirepass"),
+        (True, 'appendonly yes\nsave ""', "which writes all keys to the disk"),
+        (True, "appendonly no\nsave 900 1", "which writes all keys to the disk"),
+        (True, 'appendonly no\nsave ""', "the keys are lost with the server's next stop"),
+    ],
+)
+def test_what_lets_us_in_again(tmp_path, ours, lines, words):
+    (tmp_path / "shipshape.conf").write_text(lines, encoding="utf-8")
+    if ours:
+        (tmp_path / "shipshape.acl").touch()
+    advice = login_advice(Elsewhere(str(tmp_path)))
+    assert words.removeprefix("redis") in advice
+    assert ("systemctl stop" in advice) is ours
