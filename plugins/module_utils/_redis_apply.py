@@ -62,13 +62,22 @@ def _folder(server: host.Server) -> str:
     return server.ask("CONFIG", "GET", "dir")[1]
 
 
+def _appended(info: Mapping[str, str]) -> bool:
+    """The first append-only file is complete, or failed; a save that began just before it holds it up."""
+    if info["aof_rewrite_in_progress"] != "0":
+        return False
+    if info.get("aof_rewrite_scheduled", "0") == "0":
+        return True
+    # Where the disk is full the server tries for ever: then it is scheduled again, and nothing else holds it up.
+    return info["rdb_bgsave_in_progress"] == "0" and info.get("aof_last_bgrewrite_status") != "ok"
+
+
 def append_on(server: host.Server, seconds: float) -> None:
     """Start the append-only file and wait until it has everything; off again where that fails."""
     wait_until(_idle, server, seconds, "a save that was running")
     try:
         server.ask("CONFIG", "SET", "appendonly", "yes")
-        # Not until nothing is scheduled: where the disk is full the server tries for ever.
-        wait_until(lambda info: info["aof_rewrite_in_progress"] == "0", server, seconds, "the first append-only file")
+        wait_until(_appended, server, seconds, "the first append-only file")
         prove_appended(server)
     except (host.redis.RedisError, RedisError) as exc:
         server.ask("CONFIG", "SET", "appendonly", "no")

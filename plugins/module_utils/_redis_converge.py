@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,32 +16,46 @@ from ansible_collections.shipshape.stack.plugins.module_utils._config_apply impo
 from ansible_collections.shipshape.stack.plugins.module_utils._config_entries import parse
 from ansible_collections.shipshape.stack.plugins.module_utils._config_files import read_text
 from ansible_collections.shipshape.stack.plugins.module_utils._config_restore import ConfigError
-from ansible_collections.shipshape.stack.plugins.module_utils._redis_plan import RedisError, StrandedError, read_file
+from ansible_collections.shipshape.stack.plugins.module_utils._redis_plan import (
+    RedisError,
+    StrandedError,
+    read_file,
+)
 from ansible_collections.shipshape.stack.plugins.module_utils._redis_wish import (
     Changes,
     Wish,
+    certificate_missing,
     find_changes,
     imagine,
     refuse,
+    with_manager,
 )
 
 APPLY = ["apply"]
 
 
 def request(wish: Wish, absent: bool = False) -> Any:
-    files: list[dict[str, Any]] = []
-    contents = {}
     folder = os.path.dirname(wish.flavour.drop_in)
     if absent:
         # With the certificate that the role makes by modules of its own.
         own = [*wish.files(), *(f"{wish.flavour.folder}/shipshape.{suffix}" for suffix in ("crt", "key"))]
         params = {"name": wish.flavour.name, "files": [{"dest": path, "state": "absent"} for path in own]}
         return parse(params, {}, host.user_id, host.group_id)
-    for path, (text, mode, group, hidden) in wish.files().items():
-        files.append({"dest": path, "mode": mode, "group": group, "no_log": hidden, "content": text})
-        contents[path] = text.encode()
-    folders: list[dict[str, Any]] = [{"dest": folder, "state": "directory", "mode": "0755"}]
-    params = {"name": wish.flavour.name, "files": folders + files, "validate": [APPLY]}
+    return _request(wish, wish.files(), [{"dest": folder, "state": "directory", "mode": "0755"}], [APPLY])
+
+
+def _request(
+    wish: Wish,
+    files: Mapping[str, tuple[str, str, str, bool]],
+    folders: Sequence[dict[str, Any]],
+    validate: Sequence[Any],
+) -> Any:
+    entries = [
+        {"dest": path, "mode": mode, "group": group, "no_log": hidden, "content": text}
+        for path, (text, mode, group, hidden) in files.items()
+    ]
+    contents = {path: file[0].encode() for path, file in files.items()}
+    params = {"name": wish.flavour.name, "files": [*folders, *entries], "validate": list(validate)}
     return parse(params, contents, host.user_id, host.group_id)
 
 
@@ -127,8 +141,8 @@ def with_apply(tools: Tools, apply: Callable[[], None]) -> Tools:
     return replace(tools, run=run)
 
 
-def write(wish: Wish, tools: Tools, apply: Callable[[], None], absent: bool = False) -> dict[str, Any]:
-    result = converge(request(wish, absent), with_apply(tools, apply))
+def write(wish: Wish, tools: Tools, apply: Callable[[], None], asked: Any = None) -> dict[str, Any]:
+    result = converge(asked or request(wish), with_apply(tools, apply))
     if result["pending_files"]:
         converge(parse({"name": wish.flavour.name, "state": "confirmed"}, {}, host.user_id, host.group_id), tools)
     return result
@@ -163,13 +177,24 @@ def change(wish: Wish, tools: Tools, server: host.Server, changes: Changes) -> t
     return result, transaction.restarted
 
 
+def _start(wish: Wish, tools: Tools) -> None:
+    """With the files that its data were written under, and the manager's login, which may have been lost."""
+    flavour, files = wish.flavour, wish.files()
+    users = read_text(flavour.users_file)
+    if users:
+        files = {path: files[path] for path in (flavour.password_file, flavour.users_file)}
+        files[flavour.users_file] = (with_manager(users, wish.users_text), *files[flavour.users_file][1:])
+        write(wish, tools, lambda: None, _request(wish, files, [], []))
+    host.systemctl("daemon-reload")
+    host.systemctl("reset-failed", flavour.unit, check=False)
+    host.systemctl("start", flavour.unit)
+
+
 def bring_up(wish: Wish, tools: Tools) -> None:
     """Start a server that is down with the files that its data were written under: the rest is changed live."""
     flavour = wish.flavour
-    host.systemctl("daemon-reload")
-    host.systemctl("reset-failed", flavour.unit, check=False)
     try:
-        host.systemctl("start", flavour.unit)
+        _start(wish, tools)
         return
     except RedisError as exc:
         old = read_file(read_text(flavour.file) or read_text(flavour.package_file))
@@ -200,11 +225,17 @@ def told(files: dict[str, Any], changes: Changes, wish: Wish, restarted: bool) -
     }
 
 
+def foresee(wish: Wish, tools: Tools) -> dict[str, Any]:
+    """What can be said in check mode where no server can be asked: earlier tasks would have brought what it takes."""
+    up = os.path.exists(wish.flavour.program) and host.unit_is_up(wish.flavour.unit)
+    return {**told(predict(request(wish), tools), Changes(), wish, not up), "changed": True}
+
+
 def ensure(wish: Wish, tools: Tools, check_mode: bool) -> dict[str, Any]:
     """The server as it is wanted, running and enabled."""
     unit = wish.flavour.unit
-    if not os.path.exists(wish.flavour.program):
-        return told(predict(request(wish), tools), Changes(), wish, True)
+    if check_mode and (host.redis is None or not os.path.exists(wish.flavour.program) or certificate_missing(wish)):
+        return foresee(wish, tools)
     up, enabled = host.unit_is_up(unit), host.unit_state(unit).get("UnitFileState") == "enabled"
     if not up:
         imagine(wish, {})
@@ -224,6 +255,31 @@ def ensure(wish: Wish, tools: Tools, check_mode: bool) -> dict[str, Any]:
     return {**result, "changed": result["changed"] or not enabled}
 
 
+def save_all(wish: Wish, tools: Tools, up: bool) -> None:
+    """Bring every key to the dump. A server that is down has to be started for that where an append-only file has them.
+
+    The dump is older then, or there is none, and the package's configuration reads nothing else.
+    """
+    flavour, folder = wish.flavour, host.log_folder(wish.flavour)
+    if up:
+        live.secure(host.connect(flavour, wish.passwords), False, wish.persist_seconds)
+    elif folder:
+        try:
+            _start(wish, tools)
+        except RedisError as exc:
+            raise RedisError(
+                f"{exc}. Its keys are in {folder}, which a server without {flavour.file} does not read, so they have to"
+                f" go to the dump first. Mend what keeps it from starting, or move {folder} away if nobody needs them"
+            ) from exc
+        try:
+            live.secure(host.connect(flavour, wish.passwords), False, wish.persist_seconds)
+        except RedisError as exc:
+            raise StrandedError(
+                f"{flavour.unit} was down, and was started as its keys have to go to the dump before its files go."
+                f" It runs now, and nothing was removed. {exc}"
+            ) from exc
+
+
 def remove(wish: Wish, tools: Tools, check_mode: bool) -> dict[str, Any]:
     """Neither server nor files; the data are on the disk, where a server with any configuration finds them."""
     flavour, state = wish.flavour, host.unit_state(wish.flavour.unit)
@@ -231,11 +287,10 @@ def remove(wish: Wish, tools: Tools, check_mode: bool) -> dict[str, Any]:
     if check_mode:
         files = predict(request(wish, absent=True), tools)
     else:
-        if up:
-            live.secure(host.connect(flavour, wish.passwords), False, wish.persist_seconds)
-        if up or enabled:
+        save_all(wish, tools, up)
+        if host.unit_is_up(flavour.unit) or enabled:
             host.systemctl("disable", "--now", flavour.unit)
-        files = write(wish, tools, lambda: None, absent=True)
+        files = write(wish, tools, lambda: None, request(wish, absent=True))
         host.systemctl("daemon-reload")
     result = told(files, Changes(), wish, False)
     return {**result, "changed": result["changed"] or up or enabled}

@@ -95,6 +95,13 @@ def unit_is_up(unit: str) -> bool:
     return state.get("ActiveState") in ("active", "activating", "reloading") and state.get("SubState") != "auto-restart"
 
 
+def log_folder(flavour: Flavour) -> str:
+    """Where an append-only file lies that no server with the package's configuration would read, or ''."""
+    old = read_file(read_text(flavour.file))
+    folder = os.path.join(old.get("dir", "/"), old.get("appenddirname", "appendonlydir"))
+    return folder if old.get("appendonly") == "yes" and os.path.isdir(folder) and os.listdir(folder) else ""
+
+
 # --- the running server -----------------------------------------------------------------------------------------------
 
 
@@ -173,7 +180,24 @@ def connect(flavour: Flavour, passwords: Mapping[str, str]) -> Server:
                 )
     raise RedisError(
         f"{flavour.unit} runs, but lets nobody in whom the role knows. {'; '.join(problems) or 'It listens nowhere'}."
-        f" Put the password of {MANAGER} back into {flavour.password_file}, or requirepass into {flavour.package_file}"
+        f" {login_advice(flavour)}"
+    )
+
+
+def login_advice(flavour: Flavour) -> str:
+    """What lets us in again. Without a login nobody changes the users of a running server, so it has to stop once."""
+    if not os.path.exists(flavour.users_file):
+        return f"Write the password of its default user into {flavour.package_file}, as requirepass"
+    back = f"Put the password of {MANAGER} back into {flavour.password_file}. If it is lost, "
+    old = read_file(read_text(flavour.file))
+    if old.get("appendonly") == "yes" or old.get("save"):
+        return (
+            f"{back}run `systemctl stop {flavour.unit}`, which writes all keys to the disk, and then this again: it"
+            " makes a new one"
+        )
+    return (
+        f"{back}the keys are lost with the server's next stop, as {flavour.file} has neither appendonly nor save"
+        f" points: copy them as a user who may read them, then run `systemctl stop {flavour.unit}` and this again"
     )
 
 

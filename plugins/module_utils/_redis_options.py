@@ -39,8 +39,8 @@ FOREIGN = {
     "loadmodule": "the role cannot prove modules",
     "rename-command": "take commands from users by redis_users",
 }
-# Rules that would bring a password in, or do away with it.
-PASSWORD_RULE = re.compile(r"^([<>#!]|nopass$|resetpass$|reset$|on$|off$)")
+# Rules that would bring a password in, or do away with it; the server reads them in any case.
+PASSWORD_RULE = re.compile(r"^([<>#!]|nopass$|resetpass$|reset$|on$|off$)", re.IGNORECASE)
 # What the unit does not see of the host.
 HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108
 PROTOCOLS = {"TLSv1.2": '"TLSv1.2 TLSv1.3"', "TLSv1.3": '"TLSv1.3"'}

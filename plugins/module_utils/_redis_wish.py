@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,13 @@ class Wish:
         }
 
 
+def with_manager(text: str, wanted: str) -> str:
+    """A file of users with the manager that another has, and all others as they are."""
+    login = ["user", MANAGER]
+    own = [line for line in wanted.splitlines() if line.split()[:2] == login]
+    return "".join(f"{line}\n" for line in [*own, *(line for line in text.splitlines() if line.split()[:2] != login)])
+
+
 @dataclass(frozen=True)
 class Image:
     """What a server on the new files would say."""
@@ -117,6 +125,13 @@ def imagine(wish: Wish, live_settings: Mapping[str, str]) -> Image:
 
 def _tls(wish: Wish) -> bool:
     return wish.directives["tls-port"][-1] != "0"
+
+
+def certificate_missing(wish: Wish) -> bool:
+    """An earlier task would have made it, had this not been check mode."""
+    names = ("tls-cert-file", "tls-key-file", "tls-ca-cert-file") if _tls(wish) else ()
+    paths = [wish.directives[name][-1].strip("\"'") for name in names if name in wish.directives]
+    return not all(map(os.path.exists, filter(None, paths)))
 
 
 def _settable(server: host.Server, key: str, value: str) -> bool:

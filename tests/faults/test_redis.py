@@ -258,6 +258,25 @@ def test_drift_of_the_running_server_is_taken_back(stocked):
     assert "-user thief on nopass" in run.output
 
 
+# What a run in check mode does not find, as an earlier task would have brought it.
+GONE = {
+    "certificate": "apt-get install -yqq python3-cryptography",
+    "cryptography": "apt-get remove -yqq python3-cryptography",
+    "redis-py": "apt-get remove -yqq python3-redis",
+}
+
+
+@pytest.mark.parametrize("gone", GONE)
+def test_check_mode_predicts_what_cannot_be_tried_yet(stocked, gone):
+    script = f"rm -f /etc/redis/shipshape.crt /etc/redis/shipshape.key; {GONE[gone]} >/dev/null 2>&1"
+    stocked.shells(dict.fromkeys(stocked.names, script))
+    before = snapshot(stocked)
+    run = stocked.play(ROLE, "--check", "--diff", variables={"redis_tls": True})
+    assert run.code == 0, run.output
+    assert run.output.count("+tls-port 6380") == len(stocked.names), run.output
+    assert snapshot(stocked) == before
+
+
 def test_a_full_disk(stocked):
     """On a disk of 3 MB: the append-only file cannot be started, so nothing changes, and no key goes."""
     move = (
@@ -310,6 +329,70 @@ def test_absent_keeps_the_data_for_whoever_comes_next(stocked):
     run = converge(stocked, {}, "--diff", "-vvv", changes=1)
     assert "of-the-old-days" not in run.output
     stocked.shells(dict.fromkeys(stocked.names, "mv /root/redis.conf /etc/redis/"))
+
+
+def test_a_lost_password_of_the_manager_is_made_anew(stocked):
+    """Nobody may log in any more: nothing is touched until the server was stopped, as the message says."""
+    converge(stocked, SHOP)
+    before = run_ids(stocked)
+    lost = "cd /etc/redis; mv shipshape.password /root/lost; sed 's/^user shipshape .*//' shipshape.acl | sha256sum"
+    others = stocked.shells(dict.fromkeys(stocked.names, lost))
+    run = stocked.play(ROLE, variables=SHOP)
+    assert run.code != 0
+    assert run.text.count("run `systemctl stop redis-server.service`") >= len(stocked.names), run.output
+    back = "cd /etc/redis; test ! -e shipshape.password; cp -a /root/lost shipshape.password"
+    stocked.shells(dict.fromkeys(stocked.names, back))
+    assert run_ids(stocked) == before
+    stocked.shells(dict.fromkeys(stocked.names, "rm /etc/redis/shipshape.password; systemctl stop redis-server"))
+    converge(stocked, SHOP, changes=1)
+    look = "sed 's/^user shipshape .*//' /etc/redis/shipshape.acl | sha256sum"
+    assert stocked.shells(dict.fromkeys(stocked.names, look)) == others
+    same = "cmp -s /root/lost /etc/redis/shipshape.password || stat -c '%U %a' /etc/redis/shipshape.password"
+    assert set(stocked.shells(dict.fromkeys(stocked.names, same)).values()) == {"root 600\n"}
+    converge(stocked, changes=1)
+
+
+def test_absent_needs_no_password_that_was_kept(stocked):
+    converge(stocked)
+    lose = "systemctl stop redis-server; rm -f /etc/redis/shipshape.password /var/lib/redis/dump.rdb"
+    stocked.shells(dict.fromkeys(stocked.names, lose))
+    run = stocked.play(ROLE, variables={"redis_state": "absent"})
+    assert run.code == 0, run.output
+    converge(stocked)
+
+
+NO_DUMP = {"redis_save": [], "redis_appendonly": True}
+DOWN = {
+    # It ends without a dump where there are no save points, and so does a crash where there are.
+    "stopped": (NO_DUMP, "systemctl stop redis-server"),
+    "killed": ({}, "systemctl kill --signal=KILL redis-server; systemctl stop redis-server"),
+}
+
+
+@pytest.mark.parametrize("how", DOWN)
+def test_absent_brings_the_keys_of_a_stopped_server_to_its_dump(stocked, how):
+    variables, script = DOWN[how]
+    converge(stocked, variables)
+    # The dump that lies there is older than the keys, or there is none.
+    stocked.shells(dict.fromkeys(stocked.names, f"{script}; rm -f /var/lib/redis/dump.rdb"))
+    run = stocked.play(ROLE, variables={"redis_state": "absent"})
+    assert run.code == 0, run.output
+    look = "systemctl is-active redis-server || true; find /etc -name 'shipshape*' -path '*redis*'"
+    assert set(stocked.shells(dict.fromkeys(stocked.names, look)).values()) == {"inactive\n"}
+    plain = "systemctl start redis-server; redis-cli dbsize; redis-cli config get appendonly"
+    for said in stocked.shells(dict.fromkeys(stocked.names, plain)).values():
+        assert said.split() == ["10000", "appendonly", "no"]
+    converge(stocked)
+
+
+def test_absent_leaves_a_server_that_cannot_save_its_keys(stocked):
+    converge(stocked)
+    stocked.shells(dict.fromkeys(stocked.names, "systemctl mask --now --runtime --quiet redis-server"))
+    run = stocked.play(ROLE, variables={"redis_state": "absent"})
+    assert run.code != 0
+    assert run.text.count("Its keys are in /var/lib/redis/appendonlydir") >= len(stocked.names), run.output
+    stocked.shells(dict.fromkeys(stocked.names, "systemctl unmask --runtime --quiet redis-server"))
+    converge(stocked)
 
 
 # --- killed at every seam ---------------------------------------------------------------------------------------------

@@ -109,6 +109,19 @@ def test_bad_options(changed, words):
     assert any(words in problem for problem in found(**changed)), found(**changed)
 
 
+@given(
+    rule=st.sampled_from(["nopass", "resetpass", "reset", "on", "off"]).flatmap(
+        lambda word: st.tuples(*(st.sampled_from([sign, sign.upper()]) for sign in word)).map("".join)
+    )
+)
+def test_a_rule_about_passwords_is_refused_however_it_is_written(rule):
+    for changed in (
+        {**SHOP, "redis_users": [{"name": "shop", "rules": [rule]}]},
+        {"redis_default_user_rules": [rule]},
+    ):
+        assert any("a rule sets a password" in problem for problem in found(**changed)), rule
+
+
 @pytest.mark.parametrize(
     "changed",
     [
