@@ -84,7 +84,8 @@ def run(argv: Sequence[str], what: str) -> str:
 def clusters() -> list[dict[str, Any]]:
     if not os.path.exists("/usr/bin/pg_lsclusters"):
         return []
-    found: list[dict[str, Any]] = json.loads(run(["pg_lsclusters", "--json"], "pg_lsclusters"))
+    # As their owner: it reads their files, and would show root's where one of them is a link.
+    found: list[dict[str, Any]] = json.loads(run(as_owner(["pg_lsclusters", "--json"]), "pg_lsclusters"))
     return found
 
 

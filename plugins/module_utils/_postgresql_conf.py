@@ -136,7 +136,9 @@ def judge(
     restart = sorted(waiting)
     for name, value in wanted.items():
         row = live.get(name)
-        if name in shadowed or name in waiting or value in COMPUTED or (row is not None and row.setting is None):
+        # Settings of a library are shown once it is loaded.
+        later = "." in name if row is None else row.setting is None
+        if name in shadowed or name in waiting or value in COMPUTED or later:
             continue
         if row is None or not equal(value, row.setting or "", row.unit, row.vartype):
             (restart if row is not None and row.context == "postmaster" else reload).append(name)

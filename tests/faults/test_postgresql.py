@@ -124,6 +124,33 @@ def test_as_many_restarts_as_needed(served, settings, policy, restarts):
     converge(served, variables, changed=0)
 
 
+def test_a_library_that_has_to_wait_is_not_asked_for(served):
+    without = {"postgresql_preload_libraries": []}
+    everywhere(served, f"{PSQL} --command='DROP EXTENSION pg_stat_statements'")
+    converge(served, without)
+    run = converge(served, {"postgresql_restart": "never"})
+    assert "shared_preload_libraries: in effect after a restart" in run.text
+    converge(served)
+    converge(served, changed=0)
+    counted = f"{PSQL} --command='SELECT count(*) > 0 FROM pg_stat_statements'"
+    assert set(everywhere(served, counted).values()) == {"t\n"}
+
+
+def test_a_link_in_the_servers_own_folder_is_not_followed_by_root(served):
+    """The folder belongs to the server's user, who would be handed a copy of whatever root may read."""
+    link = "cd /etc/postgresql/*/main && ln -s /etc/shadow conf.d/60-link.conf"
+    with_change = {"postgresql_settings": {"log_min_duration_statement": "8s"}}
+    everywhere(served, link)
+    try:
+        run = served.play(ROLE, variables=with_change)
+        assert run.code == 2
+        assert run.text.count("Permission denied") >= 2, run.output
+        assert "root:" not in run.output
+    finally:
+        everywhere(served, "rm /etc/postgresql/*/main/conf.d/60-link.conf")
+    converge(served, changed=0)
+
+
 def test_a_taken_port_is_found_and_the_old_one_kept(served):
     """PostgreSQL starts with one of two addresses, and systemd calls that a success."""
     with_port = {"postgresql_port": 5440}
@@ -203,8 +230,12 @@ def test_taken_away_and_brought_back_with_all_rows(served):
     for said in everywhere(served, down).values():
         assert said.startswith("down\n")
         assert "shipshape" not in said
+    served.restart(*served.names)
+    assert {said.split()[0] for said in everywhere(served, down).values()} == {"down"}
     converge(served, {"postgresql_state": "absent"}, changed=0)
     converge(served)
-    until(lambda: setting(served, "port") == {"5432"}, 20, "the server is back")
+    served.restart(*served.names)
+    answers = f"{PSQL} --command='SHOW port' 2>&1 || true"
+    until(lambda: set(everywhere(served, answers).values()) == {"5432\n"}, 30, "the server is back after a power cut")
     count = everywhere(served, f'{PSQL} --command="SELECT count(*) FROM kept"')
     assert set(count.values()) == {"10000\n"}

@@ -113,7 +113,7 @@ JUDGED = [
         id="shadowed",
     ),
     pytest.param({"work_mem": "4MB"}, {"work_mem": live("4096", "kB")}, {"work_mem": OURS}, Verdict(), id="ours-wins"),
-    pytest.param({"no.such": "1"}, {}, {}, Verdict(reload=("no.such",)), id="not-there-yet"),
+    pytest.param({"library.setting": "1"}, {}, {}, Verdict(), id="of-a-library-that-is-not-loaded-yet"),
     pytest.param(
         {"wal_buffers": "-1"}, {"wal_buffers": live("512", "8kB", context="postmaster")}, {}, Verdict(), id="computed"
     ),
