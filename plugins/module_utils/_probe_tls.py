@@ -183,7 +183,7 @@ def _dates(certificate: Certificate, options: Mapping[str, Any], now: float) -> 
     late = "renew it, and find out why nothing has"
     warn = min(LATE_DAYS, certificate.days * LATE_SHARE) if warn is None else warn
     if left <= 0:
-        yield True, f"the certificate ended on {end}, {-left:.1f} days ago: {late}"
+        yield True, f"the certificate ended on {end}, {abs(left):.1f} days ago: {late}"
     elif left < max(least or 0, warn):
         bad = least is not None and left < least
         wanted = least if bad else warn
