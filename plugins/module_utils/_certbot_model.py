@@ -22,10 +22,9 @@ PROVIDERS = ("acme", "files", "self_signed")
 CHALLENGES = ("webroot", "standalone", "dns")
 KEY_TYPES = ("ecdsa", "rsa")
 TARGETS = ("nginx", "postgresql", "redis", "valkey")
-# As Debian has them packaged, in 12 and 13.
+# As Debian 12 and 13 have them packaged, and that read their credentials from a file.
 PLUGINS = (
-    "cloudflare", "digitalocean", "dnsimple", "gandi", "gehirn", "google", "infomaniak", "linode", "ovh", "rfc2136",
-    "route53", "sakuracloud",
+    "cloudflare", "digitalocean", "dnsimple", "gandi", "gehirn", "google", "linode", "ovh", "rfc2136", "sakuracloud",
 )  # fmt: skip
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?")
@@ -246,8 +245,6 @@ def problems(options: Mapping[str, Any]) -> list[str]:
         found += _bad_entry(where, entry, options)
         name = str(entry.get("name")) if isinstance(entry, Mapping) else ""
         if name in seen:
-            found.append(
-                f"{where}.name: {name!r} is certbot_certificates[{seen[name]}], too: give each a name of its own"
-            )
+            found.append(f"{where}.name: {name!r} is certbot_certificates[{seen[name]}], too: each needs its own")
         seen.setdefault(name, number)
     return list(dict.fromkeys(found))

@@ -101,8 +101,7 @@ def parameters(cert: Mapping[str, Any], policy: Policy) -> dict[str, str | None]
     if cert["challenge"] == "dns":
         plugin = cert["dns_plugin"]
         found["authenticator"] = f"dns-{plugin}"
-        if plugin != "route53":  # it has its credentials from its own environment
-            found[f"dns_{plugin}_credentials"] = credentials_file(plugin)
+        found[f"dns_{plugin}_credentials"] = credentials_file(plugin)
         found[f"dns_{plugin}_propagation_seconds"] = str(cert["dns_propagation_seconds"])
     else:
         found["authenticator"] = cert["challenge"]
@@ -187,7 +186,7 @@ class Arguments:
             return ["--standalone"]
         plugin = cert["dns_plugin"]
         words = [f"--dns-{plugin}", f"--dns-{plugin}-propagation-seconds", str(cert["dns_propagation_seconds"])]
-        return words + ([] if plugin == "route53" else [f"--dns-{plugin}-credentials", credentials_file(plugin)])
+        return [*words, f"--dns-{plugin}-credentials", credentials_file(plugin)]
 
     def problem(self, cert: Mapping[str, Any]) -> str:
         """What this certbot cannot do."""

@@ -104,7 +104,8 @@ def _subject(certificate: Any) -> str:
 
 
 def _order_problems(chain: Sequence[Any], roots: bytes) -> list[str]:
-    for number, (lower, upper) in enumerate(zip(chain, chain[1:])):  # noqa: B905 - `strict` is younger than Python 3.9
+    for number in range(len(chain) - 1):
+        lower, upper = chain[number], chain[number + 1]
         if lower.issuer != upper.subject or not _signed_by(lower, upper):
             return [
                 f"certificate {number + 1} of the chain ({_subject(lower)}) is not signed by the one behind it"
@@ -153,8 +154,6 @@ def given_problems(chain: bytes, key: bytes, wanted: Sequence[str], roots: bytes
     missing = [domain for domain in wanted if not covers(domains(first), domain)]
     if missing:
         has = ", ".join(sorted(domains(first))) or "none"
-        problems.append(
-            f"it does not cover {', '.join(missing)} (its names: {has}): take them out of domains, or renew"
-        )
+        problems.append(f"it does not cover {', '.join(missing)} (its names: {has}): correct domains, or renew it")
     mismatch = _key_problem(first, key)
     return problems + ([mismatch] if mismatch else []) + _order_problems(found, roots)

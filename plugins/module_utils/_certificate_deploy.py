@@ -136,11 +136,9 @@ def _deploy_nginx(name: str, pair: store.Pair, world: World) -> None:
 
 
 def _back(world: World, cause: store.CertificateError) -> None:
-    try:
+    # Where this is refused too, nginx never took the new one: its workers have the old one in memory.
+    with contextlib.suppress(store.CertificateError):
         world.reload_nginx(world.run)
-    except store.CertificateError:
-        # nginx had not taken the new one either: its workers have the old one in memory, and its files are the old ones.
-        pass
     raise store.CertificateError(f"the old certificate goes on being served. {cause}") from cause
 
 
@@ -183,9 +181,8 @@ def deploy(name: str, pair: store.Pair, spec: Spec, world: World) -> tuple[list[
             except store.CertificateError as exc:
                 problems.append(f"{name}: {task}: {exc}")
             except OSError as exc:
-                problems.append(
-                    f"{name}: {task}: {exc.filename or 'a file'}: {exc.strerror}. The old certificate goes on being served"
-                )
+                where = exc.filename or "a file"
+                problems.append(f"{name}: {task}: {where}: {exc.strerror}. The old certificate goes on being served")
     return done, problems
 
 

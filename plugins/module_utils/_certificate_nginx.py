@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Have nginx read its certificates anew, and see that it did.
 
-`nginx -s reload` returns 0 before anything has happened, and also where nginx then keeps what it had. So the signal goes
-to the master, and what counts is what follows: workers that are younger, and nothing [emerg] in its log.
+`nginx -s reload` returns 0 before anything has happened, and also where nginx then keeps what it had. So the signal
+goes to the master, and what counts is what follows: workers that are younger, and nothing [emerg] in its log.
 Standard library only: part of the hook that certbot calls.
 """
 

@@ -99,7 +99,8 @@ def reload_redis(flavour: str, name: str, base: str = "") -> bool:
     try:
         with open(f"{base}/etc/{flavour}/shipshape.password", encoding="utf-8") as file:
             server.ask("AUTH", "shipshape", file.read().strip())
-        served = dict(zip(*[iter(server.ask("CONFIG", "GET", "tls-*-file"))] * 2))
+        words = iter(server.ask("CONFIG", "GET", "tls-*-file"))
+        served = {key: next(words) for key in words}
         folder = store.current(name, f"{base}{SERVICES[flavour].root}")
         paths = {"tls-cert-file": os.path.join(folder, store.CHAIN), "tls-key-file": os.path.join(folder, store.KEY)}
         if any(served.get(key) != path for key, path in paths.items()):
