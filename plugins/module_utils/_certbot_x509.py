@@ -82,11 +82,14 @@ def covers(names: Iterable[str], domain: str) -> bool:
 def _signed_by(certificate: Any, issuer: Any) -> bool:
     key = issuer.public_key()
     try:
+        algorithm = certificate.signature_hash_algorithm
+        if isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey)) and algorithm is None:
+            return False  # signed by another kind of key
         arguments: list[Any] = [certificate.signature, certificate.tbs_certificate_bytes]
         if isinstance(key, rsa.RSAPublicKey):
-            arguments += [padding.PKCS1v15(), certificate.signature_hash_algorithm]
+            arguments += [padding.PKCS1v15(), algorithm]
         elif isinstance(key, ec.EllipticCurvePublicKey):
-            arguments.append(ec.ECDSA(certificate.signature_hash_algorithm))
+            arguments.append(ec.ECDSA(algorithm))
         key.verify(*arguments)
         return True
     except InvalidSignature:
