@@ -279,6 +279,11 @@ def ensure(options: Mapping[str, Any], check_mode: bool, world: deployment.World
     # With another provider now, the old one would go on being renewed.
     by_certbot = {cert["name"] for cert in work.certs if cert["provider"] == "acme"}
     report.undeclared = [name for name in host.lineage_names() if name not in by_certbot]
+    if report.undeclared:
+        report.warnings.append(
+            f"certbot has certificates that are not declared: {', '.join(report.undeclared)}. It goes on renewing them,"
+            " and no service is told. An entry with `state: absent` removes one"
+        )
     work.describe()
     return report
 

@@ -64,7 +64,10 @@ def test_good_options(given_options):
     [
         (options(SHOP, agree_terms=False), "certbot_certificates[0]: certbot_agree_terms is false"),
         (options({"name": "shop"}), "certbot_certificates[0].domains is empty"),
-        (options({**SHOP, "domains": "shop.example.org"}), "certbot_certificates[0].domains: 'shop.example.org' is not a"),
+        (
+            options({**SHOP, "domains": "shop.example.org"}),
+            "certbot_certificates[0].domains: 'shop.example.org' is not a",
+        ),
         (options({**SHOP, "domains": ["shop"]}), "certbot_certificates[0].domains[0]: 'shop' is not the full name"),
         (options({**SHOP, "domains": ["a.org", "192.0.2.1"]}), "domains[1]: '192.0.2.1' is an address"),
         (options({**SHOP, "domains": ["a.org", "a.org"]}), "domains[1]: 'a.org' is there twice"),
@@ -119,12 +122,16 @@ def test_all_problems_are_told_at_once():
     assert len(found) == 4
 
 
-@pytest.mark.parametrize("name", ["a.b", "xn--mller-kva.example", "*.example.org", "_acme.example.org", "1.example.org"])
+@pytest.mark.parametrize(
+    "name", ["a.b", "xn--mller-kva.example", "*.example.org", "_acme.example.org", "1.example.org"]
+)
 def test_names_of_hosts(name):
     assert domain_problem(name) == ""
 
 
-@pytest.mark.parametrize("name", ["", ".", "a", "*", "*.*.org", "a..org", "-a.org", "a.org\n", "a b.org", "a.org/x", "::1"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "a", "*", "*.*.org", "a..org", "-a.org", "a.org\n", "a b.org", "a.org/x", "::1"]
+)
 def test_what_is_no_name_of_a_host(name):
     assert domain_problem(name)
 

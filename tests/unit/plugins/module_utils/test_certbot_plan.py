@@ -61,7 +61,13 @@ def test_reasons(found, verb, words, force):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"challenge": "standalone"}, {"key_type": "rsa"}, {"profile": "tlsserver"}, {"deploy": []}, {"commands": [["/x"]]}],
+    [
+        {"challenge": "standalone"},
+        {"key_type": "rsa"},
+        {"profile": "tlsserver"},
+        {"deploy": []},
+        {"commands": [["/x"]]},
+    ],
 )
 def test_nothing_else_reissues(changed):
     cert = {**CERT, **changed}

@@ -30,7 +30,7 @@ class Authority:
         }
         self.key = key or kinds[kind]()
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        signer, now = issuer or self, datetime.datetime.fromtimestamp(NOW, datetime.timezone.utc)
+        signer, now = issuer or self, datetime.datetime.fromtimestamp(NOW, datetime.UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(self.name)
@@ -127,7 +127,7 @@ def test_times(who, days, words):
 
 
 def test_an_authority_of_the_same_name_is_another_one(world):
-    root, middle, server = world
+    root, _middle, server = world
     impostor = Authority("Middle", root)
     assert "is not signed by the one behind it" in refused(world, server.pem + impostor.pem)[0]
 

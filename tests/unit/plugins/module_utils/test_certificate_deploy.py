@@ -201,10 +201,12 @@ def test_a_refused_way_back_changes_nothing(world, server):
 
 
 def test_one_at_a_time(tmp_path):
-    with store.lock(str(tmp_path / "lock")), pytest.raises(store.CertificateError, match="another run holds the lock"):
-        with store.lock(str(tmp_path / "lock"), 0.2):
-            pass
-    with store.lock(str(tmp_path / "lock"), 0.2):
+    path = str(tmp_path / "lock")
+    with store.lock(path):
+        second = store.lock(path, 0.2)
+        with pytest.raises(store.CertificateError, match="another run holds the lock"):
+            second.__enter__()
+    with store.lock(path, 0.2):
         pass
 
 
