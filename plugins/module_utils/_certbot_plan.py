@@ -170,7 +170,7 @@ class Arguments:
 
     def issue(self, cert: Mapping[str, Any], force: bool) -> list[str]:
         words = ["certbot", "certonly", "--non-interactive", "--agree-tos", "--cert-name", cert["name"]]
-        words += ["--email", self.email] if self.email else ["--register-unsafely-without-email"]
+        words += ["--email", self.email, "--no-eff-email"] if self.email else ["--register-unsafely-without-email"]
         words += ["--server", self.policy.server, "--key-type", cert["key_type"], "--deploy-hook", self.hook]
         words += ["--renew-with-new-domains", *self._challenge(cert)]
         if force:

@@ -16,7 +16,7 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,6 +101,14 @@ class World:
     def record(self) -> str:
         return os.path.join(self.state, "deployed.json")
 
+    @contextlib.contextmanager
+    def alone(self, targets: Sequence[str]) -> Iterator[None]:
+        """One run at a time, and none of nginx_config where nginx is concerned; other hosts have no /etc/nginx."""
+        with store.lock(self.state, mode=0o700), contextlib.ExitStack() as stack:
+            if NGINX in targets:
+                stack.enter_context(store.lock(self.lock))
+            yield
+
     def place(self, target: str) -> store.Place | None:
         return store.Place(self.nginx_root) if target == NGINX else self.services[target].place()
 
@@ -170,7 +178,7 @@ def _do(name: str, task: str, pair: store.Pair, spec: Spec, world: World) -> Non
 def deploy(name: str, pair: store.Pair, spec: Spec, world: World) -> tuple[list[str], list[str]]:
     """What was done, and what went wrong: one service that refuses does not keep the others from theirs."""
     done, problems = [], []
-    with store.lock(world.lock):
+    with world.alone(spec.targets):
         for task in pending(name, pair.identity, spec, world):
             try:
                 _do(name, task, pair, spec, world)
@@ -188,12 +196,13 @@ def deploy(name: str, pair: store.Pair, spec: Spec, world: World) -> tuple[list[
 
 def withdraw(name: str, spec: Spec, world: World) -> bool:
     """Back to the placeholder, and so without HSTS; copies stay, as their servers would not start without them."""
-    with store.lock(world.lock):
+    served = NGINX in spec.targets and store.target(name, world.nginx_root) not in ("", store.PLACEHOLDER)
+    with world.alone(spec.targets if served else ()):
         record = read_json(world.record)
         if record.pop(name, None) is not None:
             write_json(world.record, record)
         old = store.target(name, world.nginx_root)
-        if NGINX not in spec.targets or old in ("", store.PLACEHOLDER):
+        if not served or old in ("", store.PLACEHOLDER):
             return False
         store.make_placeholder(name, world.run, world.nginx_root)
         store.point(name, store.PLACEHOLDER, world.nginx_root)

@@ -104,9 +104,9 @@ def point(name: str, where: str, root: str = ROOT) -> bool:
 
 
 @contextlib.contextmanager
-def lock(path: str = LOCK, wait: float = LOCK_SECONDS) -> Iterator[None]:
+def lock(path: str = LOCK, wait: float = LOCK_SECONDS, mode: int = 0o755) -> Iterator[None]:
     """One at a time; the kernel lets go of it however its holder ends."""
-    os.makedirs(path, mode=0o755, exist_ok=True)
+    os.makedirs(path, mode=mode, exist_ok=True)
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     end = time.monotonic() + wait
     try:

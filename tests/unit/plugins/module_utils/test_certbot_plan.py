@@ -190,6 +190,7 @@ def words(cert=CERT, force=False, email="", hook="/hook"):
 def test_the_command_line():
     assert words(email="a@example.org") == [
         "certbot", "certonly", "--non-interactive", "--agree-tos", "--cert-name", "shop", "--email", "a@example.org",
+        "--no-eff-email",
         "--server", POLICY.server, "--key-type", "ecdsa", "--deploy-hook", "/hook", "--renew-with-new-domains",
         "--webroot", "--webroot-path", "/var/www/acme", "--domain", "a.org", "--domain", "b.org",
     ]  # fmt: skip
