@@ -166,10 +166,14 @@ HEADER_VALUE = Leaf(
     lambda value: _is_line(value) and _dollars_fine(str(value)),
     "the value of a header: one line, $ only before the name of a variable, none of $uri and captures",
 )
-KEY = Leaf(
-    lambda value: _matches(r"[$a-z0-9_{}|:.-]+", value) and "$" in str(value) and _dollars_fine(str(value)),
-    "a key made of variables, such as $binary_remote_addr",
-)
+
+
+def _is_key(value: Any) -> bool:
+    text = str(value)
+    return _dollars_fine(text) and "$" in text and _matches(r"[a-z0-9|:.-]*", VARIABLE.sub("", text))
+
+
+KEY = Leaf(_is_key, "a key made of variables, such as $binary_remote_addr")
 REGEX = Leaf(lambda value: isinstance(value, str) and value != "" and not CONTROL.search(value), "a regular expression")
 TEXT = Leaf(
     lambda value: isinstance(value, str) and "$" not in value and not CONTROL.search(value.replace("\n", "")),
