@@ -25,7 +25,6 @@ from ansible_collections.shipshape.stack.plugins.module_utils._nginx_tls import 
 
 MAIN = "nginx.conf"
 ERROR_LOG = "/var/log/nginx/error.log"
-HEAD = ["# The role shipshape.stack.nginx wrote this. A change by hand is lost at its next run."]
 # One object a line, with every value in quotes that nginx may leave empty or give twice.
 JSON = {
     "time": "$time_iso8601",
@@ -56,14 +55,14 @@ def render(config: Mapping[str, Any], nginx: Nginx) -> dict[str, str]:
     """Relative path to text."""
     config = filled(config)
     _possible(config, nginx)
-    tree = {MAIN: text_of([*HEAD, "", *_main(config, nginx)])}
+    tree = {MAIN: text_of(_main(config, nginx))}
     for site in config["sites"]:
-        tree[f"sites/{site['name']}.conf"] = text_of([*HEAD, "", *site_lines(site, config, nginx)])
+        tree[f"sites/{site['name']}.conf"] = text_of(site_lines(site, config, nginx))
         tree.update(header_parts(site))
     for policy in sorted({tls["policy"] for _port, tls in _tls_ports(config)}):
         tree[f"tls/{policy}.conf"] = text_of(policy_lines(policy, nginx))
     if config["default_server"] == "reject":
-        tree["default.conf"] = text_of([*HEAD, *_default_servers(config, nginx)])
+        tree["default.conf"] = text_of(_default_servers(config, nginx))
     return tree
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 # What the swap puts the folder of the generation, and its id, in the place of.
 FOLDER, ID = "@GENERATION@", "@ID@"
+HEAD = "# The role shipshape.stack.nginx wrote this. A change by hand is lost at its next run.\n\n"
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=~^*?$|!&\[\]-]+")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
@@ -41,7 +42,8 @@ def include(path: str) -> str:
 
 
 def raw(text: str) -> list[str]:
-    return text.strip("\n").splitlines()
+    """One item, so that no line but the first is moved: a break may stand within quotes."""
+    return [text.strip("\n")] if text.strip() else []
 
 
 def switch(value: bool) -> str:
@@ -49,4 +51,9 @@ def switch(value: bool) -> str:
 
 
 def text_of(lines: Iterable[str]) -> str:
-    return "".join(f"{each.rstrip()}\n" for each in lines)
+    """A file, without blank lines where it begins or two of them in a row."""
+    kept: list[str] = []
+    for each in lines:
+        if each or (kept and kept[-1]):
+            kept.append(each)
+    return HEAD + "".join(f"{each}\n" for each in kept)

@@ -512,7 +512,7 @@ NASTY = st.text(st.sampled_from(list("ab ;{}\"'\\#=~^|()[]:,/%é$?*+.-")), max_s
 VALUE = NASTY.map(lambda text: text.replace("$", "").strip() or "x")
 NAMES = st.sampled_from(["X-A", "X-Frame-Options", "content-security-policy", "Referrer-Policy"])
 HEADERS = st.dictionaries(NAMES, VALUE, max_size=2)
-PATHS = st.from_regex(r"/[a-zé0-9_-]{0,6}/?", fullmatch=True)
+PATHS = st.from_regex(r"/([a-zé0-9_-]{1,6}/?)?", fullmatch=True)
 COMMON = {
     "cache": st.sampled_from([None, "immutable", "5m"]),
     "headers": HEADERS,
@@ -618,3 +618,10 @@ def _walk(directive):
     yield directive
     for child in directive.block or []:
         yield from _walk(child)
+
+
+def test_raw_text_is_written_as_it_is():
+    raw = "set $a 'one\n\n\n  two  \n';\nset $b 1;"
+    wanted = config(site(raw=raw))
+    assert raw in render(wanted, NEW)["sites/shop.conf"]
+    assert servers(wanted, "shop.example.org")[True].own("set") == [["$a", "one\n\n\n  two  \n"], ["$b", "1"]]
