@@ -49,7 +49,7 @@ MISTAKES = [
         "nginx_sites[0].server_names[0]: 'a;b' is not a host name",
     ),
     ({"nginx_sites": [{**ONE[0], "raw": "} server {"}]}, "nginx_sites[0].raw"),
-    ({"nginx_status": {"listen": "0.0.0.0:8081"}}, "nginx_status.listen: 0.0.0.0:8081 is not of this host alone"),
+    ({"nginx_status": {"listen": "192.0.2.1:8081"}}, "nginx_status.listen: 192.0.2.1:8081 is not of this host alone"),
     ({"nginx_sites": [{**ONE[0], "raw": "no_such_directive on;"}]}, "no_such_directive"),
 ]
 
