@@ -45,6 +45,7 @@ def _together(config: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[s
     yield from _zones(config["limit_zones"])
     yield from _upstreams(config["upstreams"])
     yield from _addresses(config)
+    yield from _numbers(config)
     yield from _listeners(config)
     yield from _names(config["sites"])
     for index, site in enumerate(config["sites"]):
@@ -98,6 +99,21 @@ def _addresses(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"status.listen: {status['listen']} is not of this host alone: use 127.0.0.1:PORT or '[::1]:PORT'"
     if status["path"] in (GENERATION, "/"):
         yield f"status.path: {status['path']} has a meaning already: use another, such as /stub_status"
+
+
+def _numbers(config: Mapping[str, Any]) -> Iterator[str]:
+    """What nginx would start with, and warn of."""
+    worker = config["worker"]
+    if worker["files"] < 2 * worker["connections"]:
+        yield (
+            f"worker.files: {worker['files']} is too few for {worker['connections']} connections: one to a client and"
+            f" one to an upstream are two files, so give at least {2 * worker['connections']}"
+        )
+    seen = {"text/html"}
+    for index, each in enumerate(config["compression"]["types"]):
+        if each in seen:
+            yield f"compression.types[{index}]: {each} is among them already; text/html always is"
+        seen.add(each)
 
 
 def _listeners(config: Mapping[str, Any]) -> Iterator[str]:

@@ -111,7 +111,7 @@ LOCATION = Map(
 )
 TLS = Map(
     {
-        "certificate": Field(kind.NAME, required=True),
+        "certificate": Field(kind.CERTIFICATE, required=True),
         "policy": Field(kind.choice("intermediate", "modern"), "intermediate"),
         "http2": Field(kind.BOOLEAN, True),
         "http3": Field(kind.BOOLEAN, False),

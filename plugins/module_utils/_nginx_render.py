@@ -254,7 +254,7 @@ def _status(status: Mapping[str, Any]) -> list[str]:
         line("listen", status["listen"]),
         "server_name _;",
         "access_log off;",
-        *block(f"location = {status['path']}", ["stub_status;"]),
+        *block(f"location = {status['path']}", ["allow 127.0.0.0/8;", "allow ::1;", "deny all;", "stub_status;"]),
         *block(f"location = {GENERATION}", generation),
         *block("location /", ["return 404;"]),
     ]

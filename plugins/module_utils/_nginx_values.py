@@ -63,6 +63,7 @@ def _key(value: Any) -> Any:
 
 NAME = pattern(r"[a-z][a-z0-9_-]{0,62}", "a name of a-z, 0-9, _ and -, such as shop")
 SITE = pattern(r"[a-z][a-z0-9-]{0,62}", "a name of a-z, 0-9 and -, such as shop")
+CERTIFICATE = pattern(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "the name of a certificate, such as shop")
 PORT = number(1, 65535)
 SIZE = pattern(r"[0-9]{1,15}[kKmMgG]?", "a size such as 512k, 20m or 1g")
 TIME = pattern(r"[0-9]{1,9}(?:ms|s|m|h|d)?", "a time such as 500ms, 30s, 5m or 1h")
@@ -100,15 +101,16 @@ def is_loopback(listen: str) -> bool:
 
 
 def _is_address(value: Any) -> bool:
+    """As the kernel writes it, so that listeners can be compared; all of IPv4 has one name."""
     try:
-        return value == "*" or bool(ipaddress.ip_address(str(value)))
+        return value == "*" or (value != "0.0.0.0" and str(ipaddress.ip_address(value)) == value)  # noqa: S104
     except ValueError:
         return False
 
 
 def _is_listener(value: Any) -> bool:
     host, _colon, port = str(value).rpartition(":")
-    return _is_address(host.strip("[]")) and ("[" in host) == (":" in host) and PORT.good(port)
+    return host != "*" and _is_address(host.strip("[]")) and ("[" in host) == (":" in host) and PORT.good(port)
 
 
 def is_host(value: Any) -> bool:
@@ -131,7 +133,7 @@ def _is_server(value: Any) -> bool:
 
 
 NETWORK = Leaf(_is_network, "a network or address such as 192.0.2.0/24 (no bits below its mask)")
-ADDRESS = Leaf(_is_address, "an address of this host, '*' or '::'")
+ADDRESS = Leaf(_is_address, "an address of this host in its short form, '*' for all of IPv4 or '::' for IPv6")
 LISTENER = Leaf(_is_listener, "an address and a port, such as 127.0.0.1:8081 or '[::1]:8081'")
 SERVER_NAME = Leaf(_is_server_name, "a host name in small letters, such as www.example.org or '*.example.org'")
 HOST_NAME = Leaf(is_host, "a host name in small letters")

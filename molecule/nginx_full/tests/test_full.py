@@ -172,12 +172,6 @@ def test_challenges_are_answered_everywhere(ask, url):
     assert (answer.status, answer.body) == (200, "the challenge")
 
 
-def test_http_3(host, ask):
-    wanted = "debian13" in host.backend.get_pytest_id()
-    assert ask(f"{SHOP}/").header("Alt-Svc") == ('h3=":443"; ma=86400' if wanted else "")
-    assert host.socket("udp://0.0.0.0:443").is_listening == wanted
-
-
 def test_http_2_where_it_is_wanted(host):
     told = "curl -sk -o /dev/null -w '%{http_version}' --resolve "
     assert host.check_output(f"{told} shop.example.org:443:127.0.0.1 {SHOP}/") == "2"

@@ -15,6 +15,8 @@ ONE = [
     {
         "name": "plain",
         "server_names": ["plain.example.org"],
+        "http": "serve",
+        "tls": {"certificate": "shop", "http3": "{{ ansible_facts['distribution_major_version'] == '13' }}"},
         "locations": [{"path": "/", "type": "return", "code": 200, "text": "alone"}],
     }
 ]
@@ -47,7 +49,7 @@ MISTAKES = [
         "nginx_sites[0].server_names[0]: 'a;b' is not a host name",
     ),
     ({"nginx_sites": [{**ONE[0], "raw": "} server {"}]}, "nginx_sites[0].raw"),
-    ({"nginx_status": {"listen": "0.0.0.0:8081"}}, "nginx_status.listen: 0.0.0.0:8081 is not of this host alone"),
+    ({"nginx_status": {"listen": "192.0.2.1:8081"}}, "nginx_status.listen: 192.0.2.1:8081 is not of this host alone"),
     ({"nginx_sites": [{**ONE[0], "raw": "no_such_directive on;"}]}, "no_such_directive"),
 ]
 
@@ -98,8 +100,14 @@ def test_sites_that_are_not_declared_disappear(host, ask, reduced):
     assert recap.count("changed=0") == recap.count("ok=")
     assert ask("http://plain.example.org/").body == "alone"
     assert ask("http://shop.example.org/").status == 0
-    assert not host.socket("tcp://0.0.0.0:443").is_listening
+    assert not host.socket("tcp://0.0.0.0:8443").is_listening
     assert not host.socket("tcp://0.0.0.0:8080").is_listening
+
+
+def test_http_3_where_nginx_has_it(host, ask, reduced):
+    wanted = "debian13" in host.backend.get_pytest_id()
+    assert ask("https://plain.example.org/").header("Alt-Svc") == ('h3=":443"; ma=86400' if wanted else "")
+    assert host.socket("udp://0.0.0.0:443").is_listening == wanted
 
 
 @pytest.fixture(scope="module")

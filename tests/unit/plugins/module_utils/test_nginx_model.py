@@ -74,6 +74,7 @@ GOOD = {
     "redirect to a path": config(site({"path": "/old", "type": "redirect", "to": "/new"})),
     "text": config(site(location(code=200, text='a "text"; {of}\nlines \\ end'))),
     "numbers as texts": config(site(body={"max_size": 0}), worker={"processes": 2, "connections": "512"}),
+    "name of a certificate": config(site(tls={"certificate": "Shop.example.org"})),
     "IPv6": config(addresses=["::", "192.0.2.1"], status={"listen": "[::1]:8081"}),
     "balance": upstream("a.example.org:80", "[2001:db8::1]:80", balance="hash", hash_key="$request_uri"),
     "backup": upstream("192.0.2.1:80", {"address": "192.0.2.2:80", "backup": True, "max_fails": 3}),
@@ -295,13 +296,27 @@ BAD = {
     "server without port": (upstream("192.0.2.1"), "nginx_upstreams[0].servers[0].address: '192.0.2.1' is not"),
     "hash without key": (upstream("a:1", balance="hash"), "nginx_upstreams[0].hash_key: balance: hash needs one"),
     "status for all": (
-        config(status={"listen": "0.0.0.0:8081"}),
-        "nginx_status.listen: 0.0.0.0:8081 is not of this host alone",
+        config(status={"listen": "192.0.2.1:8081"}),
+        "nginx_status.listen: 192.0.2.1:8081 is not of this host alone",
     ),
     "status path": (config(status={"path": "/generation"}), "nginx_status.path: /generation has a meaning"),
     "address inside all": (config(addresses=["*", "192.0.2.1"]), "nginx_addresses: * includes 192.0.2.1"),
     "address": (config(addresses=["eth0"]), "nginx_addresses[0]: 'eth0' is not an address"),
     "proxy network": (config(real_ip={"proxies": ["192.0.2.1/24"]}), "nginx_real_ip.proxies[0]: '192.0.2.1/24' is not"),
+    "all of IPv4 by its other name": (config(addresses=["0.0.0.0"]), "nginx_addresses[0]: '0.0.0.0' is not an address"),
+    "long address": (config(addresses=["2001:db8:0::1"]), "nginx_addresses[0]: '2001:db8:0::1' is not an address"),
+    "too few files": (
+        config(worker={"connections": 1024, "files": 2047}),
+        "nginx_worker.files: 2047 is too few for 1024 connections",
+    ),
+    "html is compressed in any case": (
+        config(compression={"types": ["text/html"]}),
+        "nginx_compression.types[0]: text/html is among them",
+    ),
+    "type twice": (
+        config(compression={"types": ["text/css", "text/css"]}),
+        "nginx_compression.types[1]: text/css is among them",
+    ),
     "log elsewhere": (
         config(site(log={"access": "/srv/shop.log"})),
         "nginx_sites[0].log.access: '/srv/shop.log' is not",

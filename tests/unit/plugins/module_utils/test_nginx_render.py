@@ -81,7 +81,7 @@ def only_location(wanted, path="/", tls=True, nginx=NEW):
     ("nginx", "listen", "http2", "curves", "tickets"),
     [
         (OLD, ["*:443", "ssl", "http2"], [], "X25519:prime256v1:secp384r1", "off"),
-        (NEW, ["*:443", "ssl"], ["on"], "X25519MLKEM768:X25519:prime256v1:secp384r1", "on"),
+        (NEW, ["*:443", "ssl"], ["on"], "?X25519MLKEM768:X25519:prime256v1:secp384r1", "on"),
         (Nginx((1, 25, 0)), ["*:443", "ssl", "http2"], [], "X25519:prime256v1:secp384r1", "on"),
         (Nginx((1, 25, 1)), ["*:443", "ssl"], ["on"], "X25519:prime256v1:secp384r1", "on"),
     ],
