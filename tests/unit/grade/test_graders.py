@@ -156,7 +156,7 @@ def issue(plugin: str, severity: str, summary: str = "Something") -> dict[str, A
     return {"plugin": plugin, "severity": severity, "summary": summary, "reason": "", "path": "nginx.conf"}
 
 
-GROUP = "ssl_ecdh_curve names a post-quantum group that may prevent nginx from starting"
+PREFIX = "Detect path after host in proxy_pass (potential URL decoding issue)"
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ GROUP = "ssl_ecdh_curve names a post-quantum group that may prevent nginx from s
         ([], [], []),
         ([issue("if_is_evil", "LOW")], [], []),
         ([issue("ssrf", "HIGH"), issue("status_page_exposed", "MEDIUM")], ["ssrf", "status_page_exposed"], []),
-        ([issue("ssl_ecdh_curve", "HIGH", GROUP)], [], ["ssl_ecdh_curve"]),
+        ([issue("proxy_pass_normalized", "MEDIUM", PREFIX)], [], ["proxy_pass_normalized"]),
         # Only what was looked at is waived, not all that the check may say.
-        ([issue("ssl_ecdh_curve", "HIGH", "Weak curve")], ["ssl_ecdh_curve"], []),
+        ([issue("proxy_pass_normalized", "MEDIUM", "Other")], ["proxy_pass_normalized"], []),
     ],
 )
 def test_gixy(load: Any, issues: list[dict[str, Any]], left: list[str], waived: list[str]) -> None:
