@@ -21,5 +21,6 @@ class FilterModule:
         return {
             "certbot_deployment": lambda options: model.deployment(_bare(options)),
             "certbot_dns_plugins": lambda options: model.plugins(_bare(options)),
+            "certbot_from_sites": model.from_sites,
             "certbot_problems": lambda options: model.problems(_bare(options)),
         }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 DIRECTORIES = {
@@ -68,6 +68,17 @@ def split(command: Any) -> list[str]:
 
 def certificates(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [complete(entry, options) for entry in options["certificates"]]
+
+
+def from_sites(sites: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the sites of nginx need: a certificate with all names of the sites that share it."""
+    found: dict[str, list[str]] = {}
+    for site in sites:
+        name = (site.get("tls") or {}).get("certificate")
+        if name:
+            known = found.setdefault(name, [])
+            known += [each for each in site.get("server_names") or [] if each not in known]
+    return [{"name": name, "domains": domains} for name, domains in found.items()]
 
 
 def deployment(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def deploy(name: str, pair: store.Pair, spec: Spec, world: World) -> tuple[list[
             except store.CertificateError as exc:
                 problems.append(f"{name}: {task}: {exc}")
             except OSError as exc:
-                where = exc.filename or "a file"
+                where = exc.filename or f"the files of {task}"
                 problems.append(f"{name}: {task}: {where}: {exc.strerror}. The old certificate goes on being served")
     return done, problems
 

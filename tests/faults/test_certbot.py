@@ -88,7 +88,7 @@ def served(hosts):
 
 def test_the_timer_is_the_only_scheduler(served):
     script = (
-        "crontab -l; ls /etc/cron.d/certbot /etc/cron.d/renew /etc/cron.daily/certbot 2>/dev/null;"
+        "crontab -l; ls /etc/cron.d/certbot /etc/cron.d/renew /etc/cron.daily/certbot 2>/dev/null || true;"
         " systemctl is-enabled certbot.timer; systemctl is-active certbot.timer; dpkg --verify certbot"
     )
     for said in each(served, f"{script} || true").values():
@@ -147,7 +147,7 @@ def test_a_name_that_fails_is_not_tried_at_each_run(served):
     fine(served, SHOP, bad, good, changes=1, ignore_backoff=True)
     # Declared absent, they go, and nginx would serve a placeholder for them.
     gone = [{"name": name, "state": "absent"} for name in ("bad", "good")]
-    fine(served, SHOP, *gone, changes=1)
+    fine(served, SHOP, *gone)
     for said in each(served, "ls /etc/letsencrypt/renewal; readlink /etc/nginx/tls/good/current").values():
         assert said.split() == ["shop.conf", "placeholder"]
     fine(served, SHOP, *gone, changes=0)
@@ -162,7 +162,10 @@ def test_another_authority_replaces_it_and_six_days_are_not_renewed_at_each_run(
     for name in served.names:
         assert "server = https://127.0.0.1:14001/dir" in served.shell(name, "cat /etc/letsencrypt/renewal/shop.conf")
         served.shell(name, f"{SHOWN} -checkend {5 * 86400} >/dev/null && ! {SHOWN} -checkend {7 * 86400} >/dev/null")
-    each(served, "for _ in 1 2 3; do REQUESTS_CA_BUNDLE=/etc/pebble/ca.pem certbot renew -q; done")
+    each(
+        served,
+        "for _ in 1 2 3; do REQUESTS_CA_BUNDLE=/etc/pebble/ca.pem certbot renew -q --no-random-sleep-on-renew; done",
+    )
     assert all_shown(served) == after
     fine(served, SHOP)
     fine(served, SHOP, changes=0)
@@ -241,7 +244,7 @@ FAULTS = [
         id="configuration-that-nginx-refuses",
     ),
     pytest.param(
-        "cp -a /etc/nginx/tls/shop /root/kept; mount -t tmpfs -o size=24k,mode=0755 none /etc/nginx/tls/shop;"
+        "cp -a /etc/nginx/tls/shop /root/kept; mount -t tmpfs -o size=96k,mode=0755 none /etc/nginx/tls/shop;"
         " cp -a /root/kept/. /etc/nginx/tls/shop; cat /dev/zero >/etc/nginx/tls/shop/full 2>/dev/null || true",
         "umount /etc/nginx/tls/shop; rm -r /root/kept",
         "No space left on device",

@@ -14,6 +14,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils._certbot_model imp
     certificates,
     deployment,
     domain_problem,
+    from_sites,
     plugins,
     problems,
 )
@@ -166,3 +167,19 @@ def test_the_hook_knows_what_certbot_renews_and_nothing_else():
 def test_plugins_in_use():
     entries = [DNS, {**DNS, "name": "b"}, {**SHOP, "name": "c", "dns_plugin": "google"}]
     assert plugins(options(*entries, **TOKEN)) == ["cloudflare"]
+
+
+def test_what_the_sites_of_nginx_need():
+    sites = [
+        {"name": "shop", "server_names": ["a.org", "www.a.org"], "tls": {"certificate": "a"}},
+        {"name": "admin", "server_names": ["admin.a.org", "a.org"], "tls": {"certificate": "a"}},
+        {"name": "plain", "server_names": ["b.org"]},
+        {"name": "other", "server_names": ["c.org"], "tls": {"certificate": "c", "policy": "modern"}},
+    ]
+    found = from_sites(sites)
+    assert found == [
+        {"name": "a", "domains": ["a.org", "www.a.org", "admin.a.org"]},
+        {"name": "c", "domains": ["c.org"]},
+    ]
+    assert problems(options(*found)) == []
+    assert from_sites([]) == []
