@@ -47,7 +47,7 @@ def shielded() -> Iterator[None]:
 def tell(exc: BaseException) -> str:
     if isinstance(exc, OSError):
         hint = ": make room on its disk" if exc.errno == errno.ENOSPC else ""
-        return f"{exc.filename or 'nginx'}: {exc.strerror}{hint}."
+        return f"{exc.filename2 or exc.filename or 'nginx'}: {exc.strerror}{hint}."
     return f"{str(exc).rstrip('.')}."
 
 
@@ -71,7 +71,7 @@ class Change:
             return
         old, before = host.live(), proof.Before.now()
         texts = host.read_tree(old) if old else {}
-        with host.staged(self.wanted) as made:
+        with host.staged(self.wanted) if self.todo.write else contextlib.nullcontext("") as made:
             try:
                 self._prepare(made)
                 self._switch(before)

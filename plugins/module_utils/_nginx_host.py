@@ -78,14 +78,6 @@ def forget(path: str) -> None:
         os.unlink(path)
 
 
-def point(path: str, target: str) -> None:
-    """In one step, whatever was there."""
-    temporary = f"{path}.new~"
-    forget(temporary)
-    os.symlink(target, temporary)
-    os.rename(temporary, path)
-
-
 def read_tree(name: str) -> dict[str, str]:
     """Every file of a generation; anything else in it counts as one, so that it is noticed."""
     top, found = folder(name), {}
@@ -179,11 +171,20 @@ def swap_back() -> None:
 
 
 def mark(name: str) -> None:
-    """It is proven: from now on a failure leads back to this one."""
+    """It is proven: from now on a failure leads back to this one. Both links, or on a full disk neither."""
     old = marked(PROVEN)
-    if old and old != name:
-        point(PREVIOUS, old)
-    point(PROVEN, name)
+    links = {PREVIOUS: old, PROVEN: name} if old and old != name else {PROVEN: name}
+    try:
+        for path, target in links.items():
+            forget(f"{path}~")
+            os.symlink(target, f"{path}~")
+    except OSError:
+        for path in links:
+            forget(f"{path}~")
+        raise
+    for path in links:
+        os.rename(f"{path}~", path)
+    sync(ROOT)
 
 
 def prune() -> None:
