@@ -1,32 +1,68 @@
 # Copyright (c) the shipshape.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where nginx finds its certificates: a folder per name, in which the link `current` says which certificate is served.
+"""Where servers find their certificates: a folder per name, in which the link `current` says which one is served.
 
 A virtual host always points at `current`, so it never changes with its certificate. Until there is a real one, it
-leads to a placeholder that this host signed itself, and whose `placeholder.map` withholds HSTS (docs/nginx.md).
+leads to a placeholder that this host signed itself, and whose `placeholder.map` withholds HSTS (docs/nginx.md). A real
+one is a folder that never changes, named after what is in it: one rename(2) brings chain and key in together, and the
+same rename brings the old pair back.
 Standard library only: the hook that certbot calls is this code, too.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 Run = Callable[[Sequence[str]], "tuple[int, str, str]"]
 
 ROOT = "/etc/nginx/tls"
+# Held by whoever changes what nginx serves: this store, and the module nginx_config.
+LOCK = "/etc/nginx/shipshape"
+LOCK_SECONDS = 120.0
 CHAIN, KEY = "fullchain.pem", "privkey.pem"
 PLACEHOLDER = "placeholder"
 # Included by a map whose input is empty: an empty value, and nginx leaves a header with an empty value out.
 MAP_FILE, MAP = "placeholder.map", '# No HSTS while the certificate is a placeholder.\n"" "";\n'
 DAYS = 3
+IDENTITY = re.compile(r"^[0-9a-f]{16}$")
 
 
 class CertificateError(Exception):
     """What is wrong with a certificate, and what to do."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate with its chain, and its key."""
+
+    chain: bytes
+    key: bytes
+    # Whether no browser trusts it, so that HSTS would only lock its visitors out.
+    untrusted: bool = False
+
+    @property
+    def identity(self) -> str:
+        return hashlib.sha256(self.chain).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a service has its certificates, and who may read them."""
+
+    root: str = ROOT
+    uid: int = 0
+    gid: int = 0
+    key_mode: int = 0o600
 
 
 def folder(name: str, root: str = ROOT) -> str:
@@ -39,11 +75,12 @@ def current(name: str, root: str = ROOT) -> str:
 
 
 def target(name: str, root: str = ROOT) -> str:
-    """What `current` leads to, as the link says it; empty where it is not there."""
+    """What `current` leads to, as the link says it; empty where it is not there, or leads nowhere."""
     try:
-        return os.readlink(current(name, root))
+        found = os.readlink(current(name, root))
     except FileNotFoundError:
         return ""
+    return found if os.path.exists(os.path.join(current(name, root), CHAIN)) else ""
 
 
 def is_placeholder(name: str, root: str = ROOT) -> bool:
@@ -55,6 +92,8 @@ def point(name: str, where: str, root: str = ROOT) -> bool:
     if target(name, root) == where:
         return False
     temporary = os.path.join(folder(name, root), f".current-{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)  # of a killed run
     os.symlink(where, temporary)
     try:
         os.replace(temporary, current(name, root))
@@ -64,30 +103,120 @@ def point(name: str, where: str, root: str = ROOT) -> bool:
     return True
 
 
-def ensure_placeholder(name: str, run: Run, root: str = ROOT) -> bool:
-    """Make a certificate that a server can start with, unless there is one already; whether it had to be made."""
-    if target(name, root):
-        return False
+@contextlib.contextmanager
+def lock(path: str = LOCK, wait: float = LOCK_SECONDS, mode: int = 0o755) -> Iterator[None]:
+    """One at a time; the kernel lets go of it however its holder ends."""
+    os.makedirs(path, mode=mode, exist_ok=True)
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    end = time.monotonic() + wait
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    raise CertificateError(
+                        f"another run holds the lock on {path} for more than {wait:g} s: wait for it, or find it"
+                        f" with `fuser -v {path}`"
+                    ) from None
+                time.sleep(0.1)
+        yield
+    finally:
+        os.close(handle)
+
+
+# --- a real certificate -----------------------------------------------------------------------------------------------
+
+
+def _write(path: str, content: bytes, mode: int, place: Place) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fchown(handle, place.uid, place.gid)
+        os.fchmod(handle, mode)
+        os.fsync(handle)
+
+
+def _holds(path: str, pair: Pair) -> bool:
+    """Whether a folder is complete: one that a killed run left never has its name."""
+    for name, content in ((CHAIN, pair.chain), (KEY, pair.key)):
+        try:
+            with open(os.path.join(path, name), "rb") as file:
+                if file.read() != content:
+                    return False
+        except OSError:
+            return False
+    return True
+
+
+def add(name: str, pair: Pair, place: Place) -> str:
+    """Put a pair beside the one that is served; the name of its folder. Nothing is served of it yet."""
+    home = folder(name, place.root)
+    os.makedirs(home, mode=0o755, exist_ok=True)
+    wanted = os.path.join(home, pair.identity)
+    if _holds(wanted, pair):
+        return pair.identity
+    made = tempfile.mkdtemp(prefix=".new-", dir=home)
+    try:
+        _write(os.path.join(made, CHAIN), pair.chain, 0o644, place)
+        _write(os.path.join(made, KEY), pair.key, place.key_mode, place)
+        if pair.untrusted:
+            _write(os.path.join(made, MAP_FILE), MAP.encode(), 0o644, place)
+        os.chown(made, place.uid, place.gid)
+        os.chmod(made, 0o750 if place.key_mode & 0o040 else 0o700)
+        shutil.rmtree(wanted, ignore_errors=True)
+        os.rename(made, wanted)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    return pair.identity
+
+
+def prune(name: str, keep: Sequence[str], root: str = ROOT) -> None:
+    """Remove pairs that are not served any more, and what killed runs left."""
+    for entry in os.scandir(folder(name, root)):
+        leftover = entry.name.startswith((".new-", ".placeholder-"))
+        if entry.is_dir(follow_symlinks=False) and (leftover or IDENTITY.match(entry.name)) and entry.name not in keep:
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
+# --- the placeholder --------------------------------------------------------------------------------------------------
+
+
+def make_placeholder(name: str, run: Run, root: str = ROOT) -> None:
+    """A fresh placeholder beside whatever is served."""
     os.makedirs(folder(name, root), mode=0o755, exist_ok=True)
     wanted = os.path.join(folder(name, root), PLACEHOLDER)
     made = tempfile.mkdtemp(prefix=".placeholder-", dir=folder(name, root))
     try:
-        _sign(made, name, run)
+        with open(os.path.join(made, MAP_FILE), "w", encoding="utf-8") as handle:
+            handle.write(MAP)
+        sign(made, name, [], DAYS, run)
+        os.chmod(made, 0o700)
         shutil.rmtree(wanted, ignore_errors=True)  # what a killed run left
         os.rename(made, wanted)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
+
+
+def ensure_placeholder(name: str, run: Run, root: str = ROOT) -> bool:
+    """Make a certificate that a server can start with, unless there is one already; whether it had to be made."""
+    if target(name, root):
+        return False
+    make_placeholder(name, run, root)
     return point(name, PLACEHOLDER, root)
 
 
-def _sign(where: str, name: str, run: Run) -> None:
-    with open(os.path.join(where, MAP_FILE), "w", encoding="utf-8") as handle:
-        handle.write(MAP)
+def sign(where: str, name: str, domains: Sequence[str], days: int, run: Run) -> None:
+    """A certificate that is signed by its own key."""
     words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    words += ["-days", str(DAYS), "-subj", f"/CN={name[:64]}"]
+    words += ["-days", str(days), "-subj", f"/CN={name[:64]}"]
+    if domains:
+        words += ["-addext", f"subjectAltName={','.join(f'DNS:{each}' for each in domains)}"]
     words += ["-keyout", os.path.join(where, KEY), "-out", os.path.join(where, CHAIN)]
     rc, out, err = run(words)  # openssl makes the key readable for nobody else
     if rc != 0:
-        raise CertificateError(f"{name}: openssl could not make a placeholder: {(err or out).strip()}")
-    os.chmod(where, 0o700)
+        raise CertificateError(f"{name}: openssl could not make a certificate: {(err or out).strip()}")

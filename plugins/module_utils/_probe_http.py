@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The shipshape.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The probe `http`: status, JSON fields, body, certificate days, answer time.
+"""The probe `http`: status, headers, JSON fields, body, certificate days, answer time.
 
 No proxy of the environment is used: a probe asks the instance that it names.
 """
@@ -16,11 +16,11 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from ._health_json import MISSING, lookup, read_condition
+from ._health_json import MISSING, Condition, lookup, read_condition
 from ._health_spec import (
     UNHEALTHY,
     HealthError,
@@ -40,7 +40,7 @@ from ._health_spec import (
     seconds,
     text,
 )
-from ._probe_certificate import days_left
+from ._probe_certificate import read
 
 MOST = 1024 * 1024
 
@@ -52,7 +52,7 @@ class Answer:
     status: int
     body: bytes
     took_ms: float
-    location: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
     certificate_days: Optional[float] = None
 
 
@@ -69,14 +69,32 @@ def _read_url(value: Any, path: str) -> str:
     return str(value)
 
 
-def _read_header(name: Any, value: Any, path: str) -> str:
+def _header_name(name: Any, path: str) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
         raise HealthError(f"{path}: not the name of a header")
+    return name.lower()
+
+
+def _read_header(name: Any, value: Any, path: str) -> str:
+    _header_name(name, path)
     if isinstance(value, (dict, list)) or re.search(r"[\r\n\0]|[^\x00-\xff]", str(value)):
         raise HealthError(f"{path}: the value of a header is one line of text")
     return str(value)
 
 
+def _read_expected(name: Any, value: Any, path: str) -> Condition:
+    """A condition as in `json`, on text: what has no text in it, such as `lt`, says nothing of a header."""
+    key = _header_name(name, path)
+    if not isinstance(value, (str, int, float, Mapping)) or isinstance(value, bool):
+        raise HealthError(f"{path}: {value!r} is neither text nor a condition such as {{exists: false}}")
+    condition = read_condition("x", value if isinstance(value, Mapping) else str(value), path)
+    for operator, _operand in condition.operators:
+        if operator not in TEXT_OPERATORS:
+            raise HealthError(f"{path}.{operator}: not for headers; use one of {', '.join(TEXT_OPERATORS)}")
+    return replace(condition, path=f"header {name}", steps=(key,))
+
+
+TEXT_OPERATORS = ("eq", "ne", "in", "regex", "exists")
 # The values of headers are mostly tokens, so Ansible never prints them.
 HEADERS = mapping(_read_header, no_log=True)
 OPTIONS = {
@@ -87,6 +105,7 @@ OPTIONS = {
     "degraded": Option(mapping(read_condition)),
     "body_regex": Option(regex()),
     "headers": Option(HEADERS),
+    "expect_headers": Option(mapping(_read_expected)),
     "host_header": Option(text()),
     "resolve_to": Option(text()),
     "connect_timeout": Option(seconds()),
@@ -122,6 +141,8 @@ def evaluate(answer: Answer, options: Mapping[str, Any]) -> Outcome:
         warnings += doubtful
     if problems and answer.body:
         problems.append(f"body: {excerpt(body)}")
+    expected = (options["expect_headers"] or {}).values()
+    problems += [condition.explain(answer.headers) for condition in expected if not condition.holds(answer.headers)]
     days = answer.certificate_days
     for key, found in (("cert_min_days", problems), ("cert_warn_days", warnings)):
         if days is not None and options[key] is not None and days < options[key]:
@@ -135,7 +156,8 @@ def evaluate(answer: Answer, options: Mapping[str, Any]) -> Outcome:
 
 def _status(answer: Answer, options: Mapping[str, Any]) -> Iterable[str]:
     if answer.status not in options["status_code"]:
-        to = f" (to {excerpt(answer.location.split('?')[0], 80)})" if answer.location else ""
+        location = answer.headers.get("location", "").split("?")[0]
+        to = f" (to {excerpt(location, 80)})" if location else ""
         yield f"HTTP {answer.status}{to}, wanted {' or '.join(map(str, options['status_code']))}"
 
 
@@ -191,6 +213,16 @@ def _headers(url: SplitResult, options: Mapping[str, Any]) -> dict[str, str]:
     return {**headers, **own, "Connection": "close"}
 
 
+def _answered(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers of an answer by name, those that come twice in one line. The values of cookies are nobody's to see."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        key = name.lower()
+        said = re.sub(r"=[^;]*", "=***", value, count=1) if key == "set-cookie" else value
+        found[key] = f"{found[key]}, {said}" if key in found else said
+    return found
+
+
 def _fetch(options: Mapping[str, Any], timeout: float) -> Answer:
     url = urlsplit(options["url"])
     began = time.monotonic()
@@ -209,8 +241,8 @@ def _fetch(options: Mapping[str, Any], timeout: float) -> Answer:
         response = connection.getresponse()
         body = response.read(MOST)
         took = (time.monotonic() - began) * 1000
-        days = days_left(peer, time.time()) if peer else None
-        return Answer(response.status, body, took, response.getheader("Location") or "", days)
+        days = read(peer).days_left(time.time()) if peer else None
+        return Answer(response.status, body, took, _answered(response.getheaders()), days)
     finally:
         connection.close()
 

@@ -15,11 +15,13 @@ from . import (
     _probe_systemd,
     _probe_tcp,
     _probe_time,
+    _probe_tls,
 )
 from ._health_spec import Probe
 
 REGISTRY: dict[str, Probe] = {
     "http": _probe_http.PROBE,
+    "tls": _probe_tls.PROBE,
     "tcp": _probe_tcp.PROBE,
     "postgres": _probe_postgres.PROBE,
     "redis": _probe_redis.PROBE,

@@ -30,18 +30,18 @@ options:
       name: {type: str, required: true, description: 'What the check is called in results. Names are unique.'}
       type:
         description:
-          - V(http), V(tcp), V(postgres), V(redis), V(systemd) and V(command) ask services.
+          - V(http), V(tls), V(tcp), V(postgres), V(redis), V(systemd) and V(command) ask services.
           - V(postgres) needs C(python3-psycopg) on the host, V(redis) (which asks Valkey too) C(python3-redis).
           - V(disk), V(memory), V(load) and V(restart) measure the host. They are asked once, as waiting mends nothing.
           - V(time) asks the kernel whether the clock is synchronised.
           - V(restart) finds what runs old code after an upgrade, by systemd unit, and whether a reboot is due.
         type: str
         required: true
-        choices: [http, tcp, postgres, redis, systemd, disk, memory, load, command, time, restart]
+        choices: [http, tls, tcp, postgres, redis, systemd, disk, memory, load, command, time, restart]
       timeout: {type: float, description: Seconds that one attempt may take. 5 by default.}
       attempts: {type: int, description: 'Attempts of this check, instead of the O(attempts) of the call.'}
       connect_timeout:
-        description: (http, tcp, postgres, redis) Seconds to connect, instead of the O(connect_timeout) of the call.
+        description: (http, tls, tcp, postgres, redis) Seconds to connect, instead of O(connect_timeout) of the call.
         type: float
       url: {type: str, description: '(http, required) The address. User name and password in it are never shown.'}
       method: {type: str, description: (http) The method. V(GET) by default.}
@@ -59,6 +59,11 @@ options:
         type: dict
       body_regex: {type: str, description: (http) A regular expression that the body must match somewhere.}
       headers: {type: dict, description: (http) Headers to send. Their values are never shown.}
+      expect_headers:
+        description:
+          - (http) Conditions on headers of the answer, as in O(checks[].json) but without paths and numbers.
+          - C(exists) with V(false) wants a header not to be there. One that comes twice is joined by a comma.
+        type: dict
       host_header:
         description: (http) The host to ask for, instead of the one in the URL. TLS uses it too.
         type: str
@@ -69,17 +74,44 @@ options:
         type: bool
       ca_path:
         description:
-          - (http, postgres, redis) File of the authorities that are trusted for this check.
+          - (http, tls, postgres, redis) File of the authorities that are trusted for this check.
           - For postgres O(checks[].sslmode) must be one that verifies, for redis O(checks[].tls) true.
         type: path
-      cert_min_days: {type: float, description: (http) A certificate with fewer days left is unhealthy.}
-      cert_warn_days: {type: float, description: (http) A certificate with fewer days left is degraded.}
+      cert_min_days: {type: float, description: '(http, tls) A certificate with fewer days left is unhealthy.'}
+      cert_warn_days:
+        description:
+          - (http, tls) A certificate with fewer days left is degraded.
+          - For tls a quarter of its time by default, and 21 days at most.
+        type: float
+      server_name:
+        description:
+          - (tls) The name that the server is asked for.
+          - The first of O(checks[].names) by default that is not a wildcard, else O(checks[].host).
+        type: str
+      names:
+        description:
+          - (tls) Names and addresses that the certificate has to cover. A wildcard has to be in it as it is.
+          - The O(checks[].server_name) by default; none with O(checks[].unverified).
+        type: list
+        elements: str
+      unverified:
+        description: (tls) Why the chain need not be trusted, such as a placeholder. Without a reason it has to be.
+        type: str
+      min_protocol:
+        description: (tls) The oldest protocol that is good enough. V(TLSv1.2) by default.
+        type: str
+        choices: [TLSv1, TLSv1.1, TLSv1.2, TLSv1.3]
+      refuse_older:
+        description: (tls) Whether the server has to refuse what is older than that. V(false) by default.
+        type: bool
       host:
         description:
-          - (tcp, postgres, redis) The host. V(127.0.0.1) by default.
+          - (tls, tcp, postgres, redis) The host. V(127.0.0.1) by default.
           - For postgres also the directory of a socket, V(/var/run/postgresql) by default.
         type: str
-      port: {type: int, description: '(tcp, postgres, redis; tcp requires it) The port. 5432 and 6379 by default.'}
+      port:
+        description: (tls, tcp, postgres, redis; tcp requires it) The port. 443, 5432 and 6379 by default.
+        type: int
       send: {type: str, description: (tcp) Text to send first.}
       expect:
         description:
@@ -262,6 +294,12 @@ EXAMPLES = r"""
         resolve_to: 192.0.2.7
         cert_min_days: 3
         cert_warn_days: 14
+        expect_headers: {Strict-Transport-Security: {regex: "^max-age=[1-9]"}, Server: nginx}
+      - name: certificate
+        type: tls
+        host: 192.0.2.7
+        names: [vendor.example.com, www.vendor.example.com]
+        refuse_older: true
     degraded_ok: [vendor on app1]
 """
 
@@ -290,7 +328,7 @@ checks:
     json:
       description:
         - (http) Values of the fields that were asked for. (restart) Units and reasons.
-        - (postgres, redis) What was measured.
+        - (tls, postgres, redis) What was measured.
       type: dict
       sample: {status: healthy}
 elapsed:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import shlex
-import tarfile
 
 import pytest
 
-from .conftest import ROOT, until
+from .conftest import until
+from .health import UNPACK, reported
 
-LIBRARY = "/usr/local/lib/shipshape/shipshape"
-COMMAND = """python3 -I -c 'import sys
-sys.path.insert(0, "/usr/local/lib/shipshape")
-from shipshape._cli import main
-sys.exit(main(["health", "--format", "json", "--config", "/root/health.json"]))'"""
 # Connections that are held until the unit is stopped, in a transaction or not.
 HOLD = """
 import sys, time, psycopg
@@ -50,24 +42,11 @@ MONITOR = {**REDIS, "user": "monitor", "password_file": "/root/right"}
 both = pytest.mark.parametrize("name", ["d12", "d13"])
 
 
-def library() -> str:
-    """What baseline copies to a host, packed."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for path in (ROOT / "plugins/module_utils").glob("_*.py"):
-            if path.name.startswith(("_cli", "_health", "_probe")):
-                tar.add(path, path.name)
-        tar.addfile(tarfile.TarInfo("__init__.py"))
-    return base64.b64encode(packed.getvalue()).decode()
-
-
 def asked(hosts, name, *checks):
-    """The report of the command on the host."""
-    wanted = json.dumps({"attempts": 1, "checks": [{**check, "name": str(n)} for n, check in enumerate(checks)]})
-    output = hosts.shell(name, f"printf %s {shlex.quote(wanted)} > /root/health.json; {COMMAND} || [ $? -le 2 ]")
+    rows, output = reported(hosts, name, *checks)
     assert "right-word" not in output
     assert "wrong-word" not in output
-    return json.loads(output)["checks"]
+    return rows
 
 
 def ask(hosts, name, check):
@@ -83,8 +62,7 @@ def unit(name, command):
 @pytest.fixture(scope="module")
 def served(hosts):
     """Both servers on both hosts, and what the probes said before anything was there."""
-    unpack = f"mkdir -p {LIBRARY}; echo {library()} | base64 -d | tar xz --no-same-owner -C {LIBRARY}"
-    hosts.shells({name: f"{unpack}; echo {shlex.quote(HOLD)} > /var/lib/hold.py" for name in hosts.names})
+    hosts.shells({name: f"{UNPACK}; echo {shlex.quote(HOLD)} > /var/lib/hold.py" for name in hosts.names})
     hosts.bare = {name: asked(hosts, name, POSTGRES, REDIS, {"type": "disk"}) for name in hosts.names}
     hosts.shells(dict.fromkeys(hosts.names, SERVE))
     return hosts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import subprocess
 import sys
@@ -35,6 +36,36 @@ def host_arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("-F", dest="config", metavar="FILE", help="another configuration file for ssh")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     return parser
+
+
+def endpoint_arguments(description: str | None) -> argparse.ArgumentParser:
+    """For graders that ask a server from outside, as nmap does."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sites", nargs="+", type=endpoint, metavar="NAME[:PORT]", help="443 is the port without one")
+    parser.add_argument("--ip", default="", metavar="ADDRESS", help="ask this address, whatever the names resolve to")
+    parser.add_argument("--via", default="", metavar="COMMAND", help="run it elsewhere, as 'ssh admin@neighbour'")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    return parser
+
+
+def endpoint(text: str) -> tuple[str, int]:
+    name, _colon, port = text.partition(":")
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", name):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME or NAME:PORT; for an address see --ip")
+    return name, int(port or 443)
+
+
+def elsewhere(via: str, script: str, *words: str) -> str:
+    """Run a shell script here, or behind a command such as ssh, and return what it printed."""
+    # ssh hands its words to a shell once more.
+    argv = [*shlex.split(via), "sh", "-eus", "--", *(map(shlex.quote, words) if via else words)]
+    try:
+        done = subprocess.run(argv, input=script, capture_output=True, text=True, check=False)
+    except FileNotFoundError as exc:
+        raise GradeError(f"{exc.filename} is missing") from exc
+    if done.returncode:
+        raise GradeError((done.stderr or done.stdout).strip()[-2000:])
+    return done.stdout
 
 
 def as_root(host: str, script: str, *words: str, config: str | None = None) -> str:

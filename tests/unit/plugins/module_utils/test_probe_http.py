@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import http.server
 import json
 import pathlib
@@ -17,7 +16,7 @@ import pytest
 from ansible_collections.shipshape.stack.plugins.module_utils import _health_engine as engine
 from ansible_collections.shipshape.stack.plugins.module_utils import _probe_http as probe_http
 from ansible_collections.shipshape.stack.plugins.module_utils._health_plan import read_plan
-from ansible_collections.shipshape.stack.plugins.module_utils._probe_certificate import days_left, not_after
+from ansible_collections.shipshape.stack.plugins.module_utils._health_spec import HealthError
 from ansible_collections.shipshape.stack.plugins.module_utils._probe_registry import REGISTRY
 
 
@@ -38,7 +37,7 @@ JUDGED = [
     pytest.param({"status": 503}, {}, "unhealthy", "HTTP 503, wanted 200; body: {", id="503"),
     pytest.param({"status": 204, "body": b""}, {"status_code": [200, 204]}, "healthy", "HTTP 204", id="a-list"),
     pytest.param(
-        {"status": 301, "body": b"", "location": "https://y/?token=1"},
+        {"status": 301, "body": b"", "headers": {"location": "https://y/?token=1"}},
         {},
         "unhealthy",
         "HTTP 301 (to https://y/), wanted 200",
@@ -70,6 +69,42 @@ JUDGED = [
     pytest.param({"body": b"[" * 100000}, {"json": {"a": 1}}, "unhealthy", "the body is not JSON", id="deep-json"),
     pytest.param({}, {"body_regex": "^.*data"}, "healthy", "HTTP 200", id="body"),
     pytest.param({}, {"body_regex": "nowhere"}, "unhealthy", "the body has nothing like 'nowhere'", id="no-body"),
+    pytest.param(
+        {"headers": {"x-frame-options": "DENY", "strict-transport-security": "max-age=300"}},
+        {
+            "expect_headers": {
+                "X-Frame-Options": "DENY",
+                "Strict-Transport-Security": {"regex": "^max-age=[1-9]"},
+                "Server": {"exists": False},
+            }
+        },
+        "healthy",
+        "HTTP 200",
+        id="headers",
+    ),
+    pytest.param(
+        {"headers": {"x-frame-options": "SAMEORIGIN"}},
+        {"expect_headers": {"X-Frame-Options": "DENY", "Referrer-Policy": {"in": ["no-referrer", "same-origin"]}}},
+        "unhealthy",
+        "header X-Frame-Options is 'SAMEORIGIN', wanted 'DENY'; "
+        "header Referrer-Policy is missing, wanted one of ['no-referrer', 'same-origin']",
+        id="headers-wrong-and-missing",
+    ),
+    pytest.param(
+        {"headers": {"server": "nginx/1.22.1"}},
+        {"expect_headers": {"Server": {"regex": "^nginx$"}, "server": {"exists": False}}},
+        "unhealthy",
+        "header Server is 'nginx/1.22.1', wanted text like '^nginx$'; header server is 'nginx/1.22.1', wanted absence",
+        id="header-that-says-too-much",
+    ),
+    pytest.param(
+        {"headers": {"x-content-type-options": "nosniff, nosniff"}},
+        {"expect_headers": {"x-content-type-options": "nosniff"}},
+        "unhealthy",
+        "header x-content-type-options is 'nosniff, nosniff', wanted 'nosniff'",
+        id="header-that-comes-twice",
+    ),
+    pytest.param({"headers": {"x-shard": "7"}}, {"expect_headers": {"X-Shard": 7}}, "healthy", "HTTP 200", id="7"),
     pytest.param({"took_ms": 900}, {"degraded_ms": 500}, "degraded", "answered in 900 ms, wanted less", id="slow"),
     pytest.param(
         {"certificate_days": 40.0}, {"cert_min_days": 3}, "healthy", "HTTP 200, certificate for 40", id="cert"
@@ -100,6 +135,35 @@ def test_judging(answer: dict[str, Any], given: dict[str, Any], status: str, sai
     assert len(outcome.detail) < 400
 
 
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"X-A": ["a"]}, "['a'] is neither text nor a condition such as {exists: false}"),
+        ({"X-A": True}, "True is neither text nor a condition such as {exists: false}"),
+        ({"X A": "a"}, "not the name of a header"),
+        ({"X-A": {}}, "an empty condition"),
+        ({"X-A": {"regx": "a"}}, "unknown operator (did you mean regex?)"),
+        ({"X-A": {"regex": "("}}, "'(' is not a regular expression"),
+        ({"X-A": {"lt": 5}}, "not for headers; use one of eq, ne, in, regex, exists"),
+        ([], "is not a mapping with something in it"),
+    ],
+)
+def test_conditions_on_headers_that_are_refused(wanted: Any, said: str) -> None:
+    with pytest.raises(HealthError) as caught:
+        options(expect_headers=wanted)
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith("checks[0].expect_headers")
+    assert said in caught.value.problems[0]
+
+
+SENT = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Twice", "one"),
+    ("X-Twice", "two"),
+    ("Set-Cookie", "session=sesame99; HttpOnly"),
+]
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     """Answers what the path says: /503, /echo (the request's headers as JSON), anything else the healthy body."""
 
@@ -111,6 +175,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         text = json.dumps(body).encode()
         self.send_response(503 if self.path == "/503" else 200)
         self.send_header("Content-Length", str(len(text)))
+        for name, value in SENT:
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(text)
 
@@ -210,6 +276,17 @@ def test_secrets_that_a_server_echoes_are_not_shown(serve: Serve) -> None:
     assert "text/plain" in row["detail"]
 
 
+def test_headers_of_the_answer(serve: Serve) -> None:
+    url = f"http://127.0.0.1:{serve()}/"
+    wanted = {"x-content-type-options": "nosniff", "X-Twice": "one, two", "Set-Cookie": {"regex": "; HttpOnly$"}}
+    assert run(url=url, expect_headers={**wanted, "X-None": {"exists": False}})["status"] == "healthy"
+    row = run(url=url, expect_headers={"X-None": {"exists": True}, "Set-Cookie": {"regex": "Secure"}})
+    assert row["status"] == "unhealthy"
+    said = "header X-None is missing, wanted to be there; header Set-Cookie is 'session=***; HttpOnly', wanted text"
+    assert said in row["detail"]
+    assert "sesame99" not in json.dumps(row)
+
+
 def test_nothing_listens() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -299,21 +376,3 @@ def test_authorities_that_cannot_be_read(serve: Serve) -> None:
     row = run(url=f"https://127.0.0.1:{serve()}/", ca_path="/nowhere/ca.pem")
     assert row["status"] == "unhealthy"
     assert "No such file" in row["detail"]
-
-
-@pytest.mark.parametrize("days", [1, 90, 36500], ids=["a-day", "utc-time", "generalized-time"])
-def test_the_dates_of_a_certificate_are_read_as_openssl_reads_them(
-    certify: Callable[..., pathlib.Path], days: int
-) -> None:
-    folder = certify(days)
-    der = ssl.PEM_cert_to_DER_cert((folder / "cert.pem").read_text())
-    shown = subprocess.run(
-        ["openssl", "x509", "-in", "cert.pem", "-noout", "-enddate"],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    wanted = datetime.datetime.strptime(shown.strip(), "notAfter=%b %d %H:%M:%S %Y GMT").replace(tzinfo=datetime.UTC)
-    assert not_after(der) == wanted
-    assert days_left(der, wanted.timestamp() - 86400) == 1.0
