@@ -69,3 +69,19 @@ def test_verify_passes_and_shows_the_table():
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "failed units" in done.stdout
+
+
+def test_the_site_is_served_with_its_certificate_over_both_protocols(host, address):
+    with host.sudo():
+        certificate = host.check_output("cat /etc/nginx/tls/shop/current/fullchain.pem")
+    given = ROOT / ".cache/hosts/site_default/shop.pem"
+    given.write_text(certificate, encoding="utf-8")
+    for where in (address, host.check_output("hostname -I | tr ' ' '\\n' | grep : | head -n 1")):
+        literal = f"[{where}]" if ":" in where else where
+        done = subprocess.run(
+            ["curl", "-sSi", "--cacert", str(given), "--resolve", f"shop.example.org:443:{literal}",
+             "https://shop.example.org/"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.stdout.endswith("\r\n\r\nshop\n"), done.stdout + done.stderr
+        assert "strict-transport-security: max-age=" in done.stdout.lower()
