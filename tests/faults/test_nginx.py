@@ -18,7 +18,7 @@ INSTALL = (
     " >/dev/null 2>&1; systemctl enable --now --quiet nginx;"
     " echo 127.0.0.1 shop.example.org blog.example.org >>/etc/hosts"
 )
-ASK = "curl --silent --show-error --insecure --max-time 5 http://shop.example.org/ https://shop.example.org/"
+ASK = "curl --silent --insecure --max-time 5 http://shop.example.org/ https://shop.example.org/"
 # All that a refused change has to leave alone, and what is served.
 LOOK = (
     "find /etc/nginx -type f -exec sha256sum {} + | sort; find /etc/nginx -printf '%p %M %u %g %l\\n' | sort;"
