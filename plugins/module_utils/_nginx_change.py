@@ -63,6 +63,7 @@ class Change:
     logs: list[str] = field(default_factory=list)
     placeholders: list[str] = field(default_factory=list)
     moved: str = ""  # "renamed" or "exchanged"
+    unproven: bool = False
     signalled: bool = False
     proven: str = ""
 
@@ -82,6 +83,7 @@ class Change:
                     now = self._undo(made, proof.Goal.back(old, texts, before), exc)
                 raise SwapError(f"{tell(exc)} {now}".strip()) from exc
         host.forget(host.BACK)
+        host.forget(host.UNPROVEN)
         self.tools.hook("kept")
 
     def _stands(self) -> bool:
@@ -110,6 +112,7 @@ class Change:
             # Until it was loaded it is not proven, whatever its name says.
             if host.marked(host.PROVEN) == self.wanted.identity:
                 os.rename(host.PROVEN, host.UNPROVEN)
+                self.unproven = True
             host.exchange(made, folder)
             self.moved = "exchanged"
         else:
@@ -172,7 +175,7 @@ class Change:
             host.exchange(made, folder)
         elif self.moved == "renamed":
             shutil.rmtree(folder, ignore_errors=True)
-        if os.path.lexists(host.UNPROVEN):
+        if self.unproven:
             os.rename(host.UNPROVEN, host.PROVEN)
 
     def _drop_placeholders(self) -> None:

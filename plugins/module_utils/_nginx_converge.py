@@ -65,11 +65,11 @@ def ensure(wanted: Wanted, tools: Tools, options: Options) -> dict[str, Any]:
         recovered = recover(options)
         before, todo = standing(), core.plan(wanted.identity, look(wanted))
         if not todo.changes and not recovered:
+            host.prune()
             return told(wanted, before, todo, [])
         trial.refuse(wanted, todo)
         change = Change(wanted, todo, tools, options)
         change.run()
-        host.forget(host.UNPROVEN)
         host.prune()
         if todo.enable:
             try:

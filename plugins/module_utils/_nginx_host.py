@@ -190,6 +190,8 @@ def mark(name: str) -> None:
 def prune() -> None:
     """Two generations stay: the proven one, and the one before it. What killed runs left goes, too."""
     keep = {live(), marked(PROVEN), marked(PREVIOUS)}
+    if live() == marked(PROVEN):
+        forget(UNPROVEN)
     for entry in os.scandir(ROOT):
         ours = GENERATION.match(entry.name) or entry.name.startswith(".new-")
         if ours and entry.is_dir(follow_symlinks=False) and entry.name not in keep:

@@ -18,7 +18,7 @@ INSTALL = (
     " >/dev/null 2>&1; systemctl enable --now --quiet nginx;"
     " echo 127.0.0.1 shop.example.org blog.example.org >>/etc/hosts"
 )
-ASK = "curl --silent --show-error --insecure --max-time 5 http://shop.example.org/ https://shop.example.org/"
+ASK = "curl --silent --insecure --max-time 5 http://shop.example.org/ https://shop.example.org/"
 # All that a refused change has to leave alone, and what is served.
 LOOK = (
     "find /etc/nginx -type f -exec sha256sum {} + | sort; find /etc/nginx -printf '%p %M %u %g %l\\n' | sort;"
@@ -257,7 +257,7 @@ FAULTS = {
     ),
     "warning": (config(raw={"http": "server { listen 80; server_name shop.example.org; }"}), "warnings: accept"),
 }
-PUT_BACK = ("port-taken-found-by-the-proof", "zone-in-memory")
+PUT_BACK = ("port-taken-found-by-the-proof", "zone-in-memory", "address-narrowed")
 
 P0 = {"path": "/", "type": "return", "code": 204}
 INPUTS = {
@@ -286,41 +286,54 @@ INPUTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def obstacles(up):
-    up.shells(dict.fromkeys(up.names, f"{SQUAT}; {CERTIFICATES}"))
-    yield up
-    gone = "cd /etc/nginx/tls; rm -rf lost unreadable mismatch corrupt"
-    up.shells(dict.fromkeys(up.names, f"{UNSQUAT}; {gone}"))
+@contextmanager
+def obstacles(hosts):
+    hosts.shells(dict.fromkeys(hosts.names, f"{SQUAT}; {CERTIFICATES}"))
+    try:
+        yield
+    finally:
+        gone = "cd /etc/nginx/tls; rm -rf lost unreadable mismatch corrupt"
+        hosts.shells(dict.fromkeys(hosts.names, f"{UNSQUAT}; {gone}"))
+
+
+SHOW = "{{ ansible_failed_result.msg }} {{ look.stdout }}"
+SHOW_ALL = "{% for each in done.results %}<{{ each.item.key }}>{{ each.msg }} -</{{ each.item.key }}>{% endfor %}"
 
 
 @pytest.fixture(scope="module")
-def refused(obstacles):
+def refused(up):
     """What is said of each, in one run, while the site is asked all the time; behind it what the host looks like."""
     look = {"ansible.builtin.shell": f"({LOOK}) | sha256sum", "register": "look", "changed_when": False}
     tasks: list[dict] = [look, {"ansible.builtin.debug": {"msg": "<before>{{ look.stdout }}</before>"}}]
-    cases = {**{case: given for case, (given, _words) in FAULTS.items()}, **INPUTS}
-    for case, given in cases.items():
-        said = f"<{case}>{{{{ ansible_failed_result.msg }}}} {{{{ look.stdout }}}}</{case}>"
-        rescue = [look, {"ansible.builtin.debug": {"msg": said}}]
+    for case, (given, _words) in FAULTS.items():
+        rescue = [look, {"ansible.builtin.debug": {"msg": f"<{case}>{SHOW}</{case}>"}}]
         tasks.append({"block": [task(given)], "rescue": rescue})
-    with served(obstacles, least=200):
-        run = obstacles.play(play(*tasks))
+    inputs = {**task("{{ item.value }}"), "loop": "{{ inputs | dict2items }}", "ignore_errors": True}
+    tasks += [inputs, look, {"ansible.builtin.debug": {"msg": f"{SHOW_ALL}<after>{{{{ look.stdout }}}}</after>"}}]
+    with obstacles(up), served(up, least=200):
+        run = up.play(play(*tasks), variables={"inputs": INPUTS})
     assert run.code == 0, run.output
     # The callback shows messages as JSON: with quotes and backslashes that nobody wrote.
     text = run.text.replace("\\", "")
-    return {each: re.findall(f"<{each}>(.*?)</{each}>", text) for each in ("before", *cases)}
+    return {each: re.findall(f"<{each}>(.*?)</{each}>", text) for each in ("before", *FAULTS, *INPUTS, "after")}
 
 
-@pytest.mark.parametrize("case", [*FAULTS, *INPUTS])
+@pytest.mark.parametrize("case", FAULTS)
 def test_what_does_not_work_is_refused_and_nothing_is_touched(refused, case):
     said = refused[case]
     assert len(said) == 2, refused
-    words = FAULTS[case][1] if case in FAULTS else "nginx_"
-    assert all(words in text for text in said), said
+    assert all(FAULTS[case][1] in text for text in said), said
     assert all(text.startswith("Nginx is as it was.") for text in said), said
     assert all(("is back, reloaded and proven" in text) == (case in PUT_BACK) for text in said), said
     assert sorted(text.split()[-2] for text in said) == sorted(text.split()[0] for text in refused["before"]), said
+
+
+@pytest.mark.parametrize("case", INPUTS)
+def test_bad_input_is_refused_and_nothing_is_touched(refused, case):
+    said = refused[case]
+    assert len(said) == 2, refused
+    assert all(text.startswith("Nginx is as it was. nginx_") for text in said), said
+    assert sorted(refused["after"]) == sorted(refused["before"])
 
 
 def test_what_works_changes_what_is_served_and_loses_no_request(up):
@@ -343,7 +356,7 @@ def test_what_works_changes_what_is_served_and_loses_no_request(up):
 def test_a_new_warning_is_let_pass_where_it_is_accepted(up):
     given = FAULTS["warning"][0]
     run = converge(up, given, changes=1, warnings="accept")
-    assert run.text.count("conflicting server name") >= 2, run.output
+    assert "conflicting server name" in run.text, run.output
     # It is not new any more.
     converge(up, {**given, "worker": {"connections": 2000}}, changes=1)
     converge(up, changes=1)
@@ -484,8 +497,7 @@ def equipped(up):
 HAND = "sed -i 's/return 200 old/return 200 new/' /etc/nginx/shipshape/$(readlink /etc/nginx/shipshape/proven)/sites/*"
 # From, to, what comes between, and what is done after the kill.
 KILLED = [
-    pytest.param(BASE, NEW, "true", "cut", id="change-and-power-cut"),
-    pytest.param(BASE, NEW, "true", "go on", id="change"),
+    pytest.param(BASE, NEW, "true", "cut", id="change"),
     pytest.param(BASE, BASE, HAND, "cut", id="changed-by-hand"),
     pytest.param(BASE, NEW, "systemctl stop nginx", "down", id="start"),
     pytest.param(
@@ -509,14 +521,14 @@ def test_killed_at_any_seam(equipped, old, new, between, after):
 
 def test_a_signal_puts_back_now(equipped):
     converge(equipped)
-    for point in ("staged", "swapped", "reloaded", "proven"):
-        before = snapshot(equipped)
-        with served(equipped):
+    before = snapshot(equipped)
+    with served(equipped):
+        for point in ("tested", "swapped", "reloaded", "proven"):
             script = f"python3 /root/driver.py 0 '{json.dumps(NEW)}' {point} 2>&1 || true"
             for said in equipped.shells(dict.fromkeys(equipped.names, script)).values():
                 assert "Stopped by signal 15" in said, said
                 assert ("is back, reloaded and proven" in said) == (point in ("reloaded", "proven")), said
-        assert snapshot(equipped) == before
+            assert snapshot(equipped) == before
 
 
 FULL = """
@@ -524,12 +536,12 @@ set -u
 look() { ( LOOK ) | sha256sum | cut -c1-64; }
 run() { python3 /root/driver.py 0 "$1" 2>&1; }
 mkdir -p /mnt/small
-mount -t tmpfs -o size=3m none /mnt/small
+mount -t tmpfs -o size=3m,nr_inodes=9999 none /mnt/small
 cp -a /etc/nginx/. /mnt/small
 mount --bind /mnt/small /etc/nginx
 tidy() {
     rm -f /etc/nginx/fill /etc/nginx/shipshape/previous
-    mount -o remount,nr_inodes=0 /mnt/small
+    mount -o remount,nr_inodes=9999 /mnt/small
     for folder in /etc/nginx/shipshape/????????????????; do
         [ "${folder##*/}" = "$(readlink /etc/nginx/shipshape/proven)" ] || rm -r "$folder"
     done
@@ -537,7 +549,7 @@ tidy() {
 attempt() {
     if said=$(run "$2"); then
         done=$((done + 1))
-        rm -f /etc/nginx/fill; mount -o remount,nr_inodes=0 /mnt/small
+        rm -f /etc/nginx/fill; mount -o remount,nr_inodes=9999 /mnt/small
         run "$1" >/dev/null || echo "$3: the way back fails"
     else
         refused=$((refused + 1))
@@ -548,12 +560,12 @@ attempt() {
 }
 refused=0; done=0
 run "$1" >/dev/null; tidy; before=$(look)
-for room in 0 4 12 24 48 96; do
+for room in 0 4 8 16 20 24 28; do
     dd if=/dev/zero of=/etc/nginx/fill bs=1k 2>/dev/null
     truncate -s -${room}k /etc/nginx/fill
     attempt "$1" "$2" "$room kB"
 done
-for room in $(seq 0 24); do
+for room in $(seq 0 2 22); do
     mount -o remount,nr_inodes=$(($(df --output=iused /mnt/small | tail -1) + room)) /mnt/small
     attempt "$1" "$2" "$room files"
 done
