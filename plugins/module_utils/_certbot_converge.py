@@ -58,16 +58,16 @@ class Work:
                 continue
             name = cert["name"]
             try:
-                pair = store.Pair(*map(self._content, (cert["certificate"], self.options["private_keys"][name])))
+                chain, key = self._content(cert["certificate"]), self._content(self.options["private_keys"][name])
             except OSError as exc:
                 # In check mode, an earlier task would have written it.
                 if not (self.check_mode and isinstance(exc, FileNotFoundError)):
                     problems.append(f"{name}: {exc.filename}: {exc.strerror}")
                 continue
             if x509.available():
-                found = x509.given_problems(pair.chain, pair.key, cert["domains"], roots, self.now)
+                found = x509.given_problems(chain, key, cert["domains"], roots, self.now)
                 problems += [f"{name}: {problem}" for problem in found]
-            pairs[name] = pair
+            pairs[name] = store.Pair(chain, key)
         if problems:
             raise store.CertificateError(f"Nothing was changed. {'; '.join(problems)}")
         return pairs
