@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.shipshape.stack.plugins.module_utils import _certbot_host as host
@@ -22,32 +22,9 @@ from ansible_collections.shipshape.stack.plugins.module_utils import _certbot_x5
 from ansible_collections.shipshape.stack.plugins.module_utils import _certificate_deploy as deployment
 from ansible_collections.shipshape.stack.plugins.module_utils import _certificate_hook as hook
 from ansible_collections.shipshape.stack.plugins.module_utils import _certificate_store as store
+from ansible_collections.shipshape.stack.plugins.module_utils._certbot_report import Report, describe, line
 
 ROOTS = "/etc/ssl/certs/ca-certificates.crt"
-
-
-@dataclass
-class Report:
-    """What the task says in the end."""
-
-    issued: list[str] = field(default_factory=list)
-    deployed: list[str] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    undeclared: list[str] = field(default_factory=list)
-    waiting: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    certificates: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    diff: list[dict[str, str]] = field(default_factory=list)
-    changed: bool = False
-
-    def show(self, title: str, before: str, after: str) -> None:
-        self.changed = True
-        self.diff.append({"before_header": title, "after_header": title, "before": before, "after": after})
-
-
-def _line(domains: Any, server: str) -> str:
-    return f"{', '.join(sorted(domains))} from {planning.environment_of(server)}\n"
 
 
 class Work:
@@ -81,14 +58,16 @@ class Work:
                 continue
             name = cert["name"]
             try:
-                pair = store.Pair(*map(self._content, (cert["certificate"], self.options["private_keys"][name])))
+                chain, key = self._content(cert["certificate"]), self._content(self.options["private_keys"][name])
             except OSError as exc:
-                problems.append(f"{name}: {exc.filename}: {exc.strerror}")
+                # In check mode, an earlier task would have written it.
+                if not (self.check_mode and isinstance(exc, FileNotFoundError)):
+                    problems.append(f"{name}: {exc.filename}: {exc.strerror}")
                 continue
             if x509.available():
-                found = x509.given_problems(pair.chain, pair.key, cert["domains"], roots, self.now)
+                found = x509.given_problems(chain, key, cert["domains"], roots, self.now)
                 problems += [f"{name}: {problem}" for problem in found]
-            pairs[name] = pair
+            pairs[name] = store.Pair(chain, key)
         if problems:
             raise store.CertificateError(f"Nothing was changed. {'; '.join(problems)}")
         return pairs
@@ -136,7 +115,7 @@ class Work:
         served = store.target(name, self.world.nginx_root) not in ("", store.PLACEHOLDER)
         if lineage is None and not os.path.isdir(own) and not served:
             return
-        self.report.show(name, _line(lineage.leaf.domains, lineage.server) if lineage and lineage.leaf else "one\n", "")
+        self.report.show(name, line(lineage.leaf.domains, lineage.server) if lineage and lineage.leaf else "one\n", "")
         self.report.removed.append(name)
         if self.check_mode:
             return
@@ -156,8 +135,8 @@ class Work:
             when = datetime.datetime.fromtimestamp(self.attempt(name).next_try, datetime.timezone.utc)
             self.report.waiting[name] = f"{action.reason}; not tried again before {when:%Y-%m-%d %H:%M} UTC"
         if action.verb == "issue":
-            before = _line(lineage.leaf.domains, lineage.server) if lineage and lineage.leaf else ""
-            self.report.show(name, before, _line(cert["domains"], self.policy.server))
+            before = line(lineage.leaf.domains, lineage.server) if lineage and lineage.leaf else ""
+            self.report.show(name, before, line(cert["domains"], self.policy.server))
             self.report.issued.append(name)
             if not self.check_mode and not self._issue(cert, action):
                 self.report.issued.remove(name)
@@ -211,8 +190,8 @@ class Work:
         own = os.path.join(self.world.state, "self_signed", name)
         leaf = x509.leaf(host.read(os.path.join(own, store.CHAIN))) if x509.available() else None
         if planning.self_signed_due(cert, leaf, self.now):
-            before = _line(leaf.domains, "this host") if leaf else ""
-            self.report.show(name, before, _line(cert["domains"], "this host"))
+            before = line(leaf.domains, "this host") if leaf else ""
+            self.report.show(name, before, line(cert["domains"], "this host"))
             self.report.issued.append(name)
             if self.check_mode:
                 return
@@ -222,6 +201,12 @@ class Work:
             shutil.rmtree(own, ignore_errors=True)
             os.rename(made, own)
         self.deploy(cert, hook.read_pair(own))
+
+    def files(self, cert: Mapping[str, Any], pair: store.Pair | None) -> None:
+        if pair:
+            self.deploy(cert, pair)
+        else:
+            self.report.show(cert["name"], "", line(cert["domains"], "files"))
 
     def deploy(self, cert: Mapping[str, Any], pair: store.Pair) -> None:
         name, spec = cert["name"], deployment.Spec.of({"targets": cert["deploy"], "commands": cert["commands"]})
@@ -236,23 +221,6 @@ class Work:
                 self.report.deployed.append(name)
             if problems:
                 self.report.failed[name] = "; ".join([*filter(None, [self.report.failed.get(name)]), *problems])
-
-    def describe(self) -> None:
-        """What is served in the end, for whoever reads the result."""
-        for cert in self.present():
-            name = cert["name"]
-            own = os.path.join(self.world.state, "self_signed", name)
-            places = [store.current(name, self.world.nginx_root), os.path.join(host.ETC, "live", name), own]
-            chain = next(filter(None, (host.read(os.path.join(place, store.CHAIN)) for place in places)), b"")
-            leaf = x509.leaf(chain) if x509.available() else None
-            if leaf:
-                end = datetime.datetime.fromtimestamp(leaf.not_after, datetime.timezone.utc)
-                self.report.certificates[name] = {
-                    "domains": sorted(leaf.domains),
-                    "issuer": leaf.issuer,
-                    "not_after": end.isoformat(),
-                    "placeholder": store.is_placeholder(name, self.world.nginx_root),
-                }
 
 
 def ensure(options: Mapping[str, Any], check_mode: bool, world: deployment.World) -> Report:
@@ -269,7 +237,7 @@ def ensure(options: Mapping[str, Any], check_mode: bool, world: deployment.World
             elif cert["provider"] == "acme":
                 work.acme(cert)
             elif cert["provider"] == "files":
-                work.deploy(cert, pairs[name])
+                work.files(cert, pairs.get(name))
             else:
                 work.self_signed(cert)
         except store.CertificateError as exc:
@@ -284,7 +252,7 @@ def ensure(options: Mapping[str, Any], check_mode: bool, world: deployment.World
             f"certbot has certificates that are not declared: {', '.join(report.undeclared)}. It goes on renewing them,"
             " and no service is told. An entry with `state: absent` removes one"
         )
-    work.describe()
+    describe(report, work.present(), world)
     return report
 
 

@@ -116,7 +116,8 @@ def test_an_added_domain_reissues_once(served):
     fine(served, more)
     before = all_shown(served)
     for name in served.names:
-        assert "DNS:shop.example.org, DNS:www.shop.example.org" in shown(served, name, "-ext subjectAltName")
+        names = shown(served, name, "-ext subjectAltName").split()
+        assert {"DNS:shop.example.org", "DNS:www.shop.example.org"} == {each.strip(",") for each in names[-2:]}
     fine(served, {**more, "domains": more["domains"][::-1]}, changes=0)
     # How it is renewed is no reason.
     fine(served, {**more, "key_type": "rsa", "challenge": "standalone"}, changes=1)
@@ -168,7 +169,6 @@ def test_another_authority_replaces_it_and_six_days_are_not_renewed_at_each_run(
     )
     assert all_shown(served) == after
     fine(served, SHOP)
-    fine(served, SHOP, changes=0)
 
 
 # With what certbot brings along.
@@ -273,7 +273,6 @@ def test_the_old_certificate_serves_on_until_it_is_mended(served, fault, mend, w
     fine(served, SHOP, changes=1)
     after = all_shown(served)
     assert all(before[name] != after[name] for name in served.names)
-    fine(served, SHOP, changes=0)
 
 
 def test_a_run_that_was_killed_between_issue_and_flip_is_caught_up_with(served):
@@ -290,7 +289,6 @@ def test_a_run_that_was_killed_between_issue_and_flip_is_caught_up_with(served):
     fine(served, SHOP, changes=1)
     after = all_shown(served)
     assert all(before[name] != after[name] for name in served.names)
-    fine(served, SHOP, changes=0)
 
 
 def test_what_a_kill_left_half_issued_is_moved_aside(served):
@@ -299,6 +297,50 @@ def test_what_a_kill_left_half_issued_is_moved_aside(served):
     assert "a killed run left it half-way; what it left is in /var/lib/shipshape/certbot/set_aside/shop-" in done.text
     fine(served, SHOP, changes=0)
     assert set(each(served, "ls /etc/letsencrypt/renewal").values()) == {"shop.conf\n"}
+
+
+SERVERS = """
+DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends postgresql redis-server >/dev/null 2>&1
+"""
+USE = """
+conf=$(echo /etc/postgresql/*/main/conf.d)
+printf "ssl = on\\nssl_cert_file = '%s/fullchain.pem'\\nssl_key_file = '%s/privkey.pem'\\n" \
+    /etc/postgresql/tls/shop/current /etc/postgresql/tls/shop/current >$conf/tls.conf
+systemctl restart postgresql
+"""
+REDIS = {
+    "redis_tls": True,
+    "redis_tls_certificate": "/etc/redis/tls/shop/current/fullchain.pem",
+    "redis_tls_key": "/etc/redis/tls/shop/current/privkey.pem",
+}
+FACTS = {"gather_facts": True, "gather_subset": ["!all", "!min", "distribution", "hardware", "network"]}
+ASKED = "openssl s_client -connect 127.0.0.1:{} </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha256;"
+LOOK = (
+    ASKED.format("5432 -starttls postgres") + ASKED.format("6380")
+    + "systemctl show --value --property=MainPID redis-server 'postgresql@*-main'"
+)  # fmt: skip
+
+
+def test_databases_show_a_renewed_certificate_without_a_restart(served):
+    served.shell("d13", SERVERS)
+    cert = {**SHOP, "deploy": ["nginx", "postgresql", "redis"]}
+    variables = {**BASE, "certbot_certificates": [cert]}
+    assert served.play(ROLE, "--limit", "d13", variables=variables).code == 0
+    served.shell("d13", USE)
+    role = [{"hosts": "d13", "become": True, **FACTS, "roles": ["shipshape.stack.redis"]}]
+    done = served.play(role, variables=REDIS)
+    assert done.code == 0, done.output
+    before, first = shown(served, "d13"), served.shell("d13", LOOK)
+    assert first.count(before) == 2
+    served.shell("d13", RENEW)
+    after = shown(served, "d13")
+    assert after != before
+    # With the numbers of the processes, which are the same.
+    assert served.shell("d13", LOOK) == first.replace(before, after)
+    keys = "stat -L -c '%U %G %a' /etc/postgresql/tls/shop/current/privkey.pem /etc/redis/tls/shop/current/privkey.pem"
+    assert served.shell("d13", keys).splitlines() == ["postgres postgres 600", "root redis 640"]
+    again = served.play(ROLE, "--limit", "d13", variables=variables)
+    assert again.changed("d13") == 0, again.output
 
 
 def test_check_mode_issues_nothing(served):

@@ -57,7 +57,7 @@ def test_options_reach_the_certificate_and_its_renewal(host):
     for line in (
         "renew_before_expiry = 20 days",
         "server = https://127.0.0.1:14000/dir",
-        "webroot_path = /var/www/challenges,",
+        "webroot_path = /var/www/acme,",
         f"renew_hook = {ETC}/renewal-hooks/deploy/50-shipshape",
     ):
         assert line in text.splitlines()
