@@ -108,7 +108,8 @@ class Seen:
 def evaluate(seen: Seen, options: Mapping[str, Any], now: float) -> Outcome:
     """Judge what was seen."""
     certificate = seen.certificate
-    problems, warnings = [*_chain(seen, options, now), *_names(certificate, options)], []
+    problems = [*_chain(seen, options, now), *_names(certificate, options)]
+    warnings: list[str] = []
     for bad, said in _dates(certificate, options, now):
         (problems if bad else warnings).append(said)
     if seen.older:

@@ -49,7 +49,6 @@ def until(condition, seconds, what):
 @pytest.fixture(autouse=True)
 def _as_root(host):
     with host.sudo():
-        until(lambda: host.run("systemctl is-active nginx backend").stdout.split() == ["active"] * 2, 20, "services")
         yield
 
 

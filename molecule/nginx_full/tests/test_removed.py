@@ -78,7 +78,7 @@ def test_mistakes_change_nothing(host, ask, playbook, tmp_path):
     plays = [{"hosts": "all", "become": True, "tasks": [attempt(*mistake) for mistake in MISTAKES]}]
     (tmp_path / "mistakes.yml").write_text(json.dumps(plays))
     state = (
-        "find /etc/nginx -type f -o -type l | sort | xargs sha256sum; readlink /etc/nginx/nginx.conf; pgrep -f nginx:"
+        "find /etc/nginx -type f -o -type l | sort | xargs sha256sum; readlink /etc/nginx/nginx.conf; pgrep -x nginx"
     )
     before = host.check_output(state)
     found = playbook(tmp_path / "mistakes.yml")

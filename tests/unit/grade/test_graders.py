@@ -48,7 +48,7 @@ GOOD = """
 <cipher status="accepted" sslversion="TLSv1.2" bits="128" cipher="ECDHE-ECDSA-AES128-GCM-SHA256" strength="strong" />
 <group sslversion="TLSv1.3" bits="128" name="x25519" id="0x001d" />
 <certificates><certificate type="short">
-<signature-algorithm>ecdsa-with-SHA256</signature-algorithm><pk error="false" type="EC" bits="256" />
+<signature-algorithm>ecdsa-with-SHA256</signature-algorithm><pk error="false" type="EC" bits="128" />
 <self-signed>false</self-signed><not-valid-after>Feb 13 2027</not-valid-after><expired>false</expired>
 </certificate></certificates>
 """
@@ -78,8 +78,9 @@ def document(test: str) -> str:
             ["cipher ECDHE-ECDSA-AES128-GCM-SHA256 (TLSv1.2, weak)"],
         ),
         ("ecdsa-with-SHA256", "sha1WithRSAEncryption", ["certificate signed by sha1WithRSAEncryption"]),
-        ('type="EC" bits="256"', 'type="RSA" bits="1024"', ["key of 1024 bits (RSA)"]),
-        ('type="EC" bits="256"', 'type="RSA" bits="2048"', []),
+        ('type="EC" bits="128"', 'type="RSA" bits="1024"', ["key of 1024 bits (RSA)"]),
+        ('type="EC" bits="128"', 'type="RSA" bits="2048"', []),
+        ('bits="128" />\n<self', 'bits="80" />\n<self', ["key of 80 bits (EC)"]),
         ("<self-signed>false", "<self-signed>true", ["certificate that signs itself"]),
         ("<expired>false", "<expired>true", ["certificate that ended on Feb 13 2027"]),
     ],
