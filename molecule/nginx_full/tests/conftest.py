@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shlex
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -53,32 +54,49 @@ def _as_root(host):
 
 
 @pytest.fixture
-def ask(host):
-    """Ask nginx on the host, with any words for curl; without an answer the status is 0."""
+def ask(host, address):
+    """Ask nginx, from outside unless `inside` is an address of the host; without an answer the status is 0."""
 
-    def run(url, *words, address="127.0.0.1"):
+    def run(url, *words, inside=""):
         name, _colon, port = url.split("/")[2].partition(":")
         port = port or ("443" if url.startswith("https") else "80")
-        resolve = f"{name}:{port}:{address}"
+        resolve = f"{name}:{port}:{inside or address}"
         argv = ["curl", "-gsk", "-i", "--max-time", "8", "--path-as-is", "--resolve", resolve, *words, url]
-        found = host.run(shlex.join(argv)).stdout.replace("\r", "")
-        head, _blank, body = found.partition("\n\n")
-        while " 100 " in head.partition("\n")[0]:
-            head, _blank, body = body.partition("\n\n")
-        lines = head.splitlines()
-        pairs = [line.partition(":") for line in lines[1:]]
-        status = int(lines[0].split()[1]) if lines else 0
-        return Answer(status, [(key.lower(), value.strip()) for key, _colon, value in pairs], body)
+        if inside:
+            found = host.run(shlex.join(argv)).stdout
+        else:
+            found = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False).stdout
+        return _read(found.replace("\r", ""))
 
     return run
 
 
-@pytest.fixture(scope="session")
-def playbook():
-    """Run a playbook on the hosts of the scenario."""
+def _read(found):
+    head, _blank, body = found.partition("\n\n")
+    while " 100 " in head.partition("\n")[0]:
+        head, _blank, body = body.partition("\n\n")
+    lines = head.splitlines()
+    pairs = [line.partition(":") for line in lines[1:]]
+    status = int(lines[0].split()[1]) if lines else 0
+    return Answer(status, [(key.lower(), value.strip()) for key, _colon, value in pairs], body)
 
-    def run(path, *arguments):
-        argv = ["ansible-playbook", f"--inventory={os.environ['MOLECULE_INVENTORY_FILE']}", *arguments, str(path)]
+
+@pytest.fixture
+def here(address):
+    """The address that the host sees this machine by."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        asked.connect((address, 9))
+        return asked.getsockname()[0]
+
+
+@pytest.fixture(scope="session")
+def playbook(tmp_path_factory):
+    """Run tasks on the hosts of the scenario."""
+
+    def run(*tasks):
+        path = tmp_path_factory.mktemp("play") / "play.yml"
+        path.write_text(json.dumps([{"hosts": "all", "become": True, "tasks": tasks}]))
+        argv = ["ansible-playbook", f"--inventory={os.environ['MOLECULE_INVENTORY_FILE']}", str(path)]
         return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
 
     return run

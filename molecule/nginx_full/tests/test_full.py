@@ -160,7 +160,7 @@ def test_a_name_inside_tls_that_is_no_site_gets_no_answer(ask):
 
 @pytest.mark.parametrize("url", [f"{SHOP}/", "http://plain.example.org/", "https://pages.example.org:8443/"])
 def test_ipv6(ask, url):
-    assert ask(url, address="[::1]").status == 200
+    assert ask(url, inside="[::1]").status == 200
 
 
 @pytest.mark.parametrize(
@@ -202,15 +202,15 @@ def test_the_hybrid_group_where_the_library_has_it(host):
 # --- locations --------------------------------------------------------------------------------------------------------
 
 
-def test_what_reaches_the_application(ask):
+def test_what_reaches_the_application(ask, here):
     answer = ask(
         f"{SHOP}/a/b?c=%20d", "-H", "X-Forwarded-For: 203.0.113.1", "-H", "Forwarded: for=x", "-H", "Proxy: evil"
     )
     assert answer.told["path"] == "/a/b?c=%20d"
     expected = {
         "Host": "shop.example.org",
-        "X-Real-IP": "127.0.0.1",
-        "X-Forwarded-For": "127.0.0.1",
+        "X-Real-IP": here,
+        "X-Forwarded-For": here,
         "X-Forwarded-Host": "shop.example.org",
         "X-Forwarded-Port": "443",
         "X-Forwarded-Proto": "https",
@@ -303,16 +303,16 @@ def test_files(ask):
         ("/robots.txt", "gzip", ""),
     ],
 )
-def test_compression(host, path, accepted, expected):
-    command = f"curl -sk -D - -o /dev/null --resolve shop.example.org:443:127.0.0.1 -H 'Accept-Encoding: {accepted}'"
-    found = [line for line in host.check_output(f"{command} {SHOP}{path}").splitlines() if "content-encoding" in line]
-    assert "".join(found).strip() == (f"content-encoding: {expected}" if expected else "")
+def test_compression(ask, path, accepted, expected):
+    assert (
+        ask(SHOP + path, "-I", "-X", "GET", "-H", f"Accept-Encoding: {accepted}").header("Content-Encoding") == expected
+    )
 
 
 def test_the_client_s_address_is_believed_from_the_declared_proxy_alone(ask):
     words = ("-H", "X-Client: 203.0.113.7")
-    assert ask(f"{SHOP}/", "--interface", "127.0.0.9", *words).sent("X-Real-IP") == "203.0.113.7"
-    assert ask(f"{SHOP}/", "--interface", "127.0.0.8", *words).sent("X-Real-IP") == "127.0.0.8"
+    assert ask(f"{SHOP}/", "--interface", "127.0.0.9", *words, inside="127.0.0.1").sent("X-Real-IP") == "203.0.113.7"
+    assert ask(f"{SHOP}/", "--interface", "127.0.0.8", *words, inside="127.0.0.1").sent("X-Real-IP") == "127.0.0.8"
 
 
 # --- log, status, package ---------------------------------------------------------------------------------------------

@@ -473,7 +473,7 @@ def test_a_line_of_the_log_is_an_object():
 
 def test_raw_includes_and_workers():
     wanted = {
-        "raw": {"main": "stream {\n}", "http": "map_hash_max_size 4096;"},
+        "raw": {"main": "stream {\n}", "http": "client_body_buffer_size 32k;"},
         "includes": ["/etc/nginx/conf.d/*.conf"],
         "worker": {"processes": 2, "connections": 512, "files": 2048, "shutdown_timeout": "1h"},
         "timeouts": {"header": "1s", "body": "2s", "send": "3s", "keepalive": "4s"},
@@ -482,7 +482,7 @@ def test_raw_includes_and_workers():
     }
     for name, expected in {
         "stream": [[]],
-        "map_hash_max_size": [["4096"]],
+        "client_body_buffer_size": [["32k"]],
         "worker_processes": [["2"]],
         "worker_connections": [["512"]],
         "worker_rlimit_nofile": [["2048"]],
