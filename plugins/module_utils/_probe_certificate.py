@@ -93,7 +93,7 @@ def _title(data: bytes, name: Element) -> str:
 
 
 def _names(data: bytes, extensions: Element) -> Iterator[str]:
-    for extension in _inside(data, next(_inside(data, extensions))):
+    for extension in _inside(data, _element(data, extensions[1])):
         kind, *_critical, content = _inside(data, extension)
         if data[kind[1] : kind[2]] != ALT_NAMES:
             continue

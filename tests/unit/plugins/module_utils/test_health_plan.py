@@ -34,7 +34,7 @@ def refusal(raw: Any, **kwargs: Any) -> str:
         ({"name": "ssh", "type": "tcp"}, "checks[0].port: type tcp needs it"),
         ({"type": "tcp", "port": 22}, "checks[0].name: type tcp needs it"),
         ({**TCP, "type": "tpc"}, "checks[0].type: 'tpc' is not a type of check (did you mean tcp?)"),
-        ({"name": "x"}, "checks[0].type: is missing; known: http, tcp,"),
+        ({"name": "x"}, "checks[0].type: is missing; known: http, tls, tcp,"),
         ({**TCP, "type": ["tcp"]}, "checks[0].type: ['tcp'] is not a type of check"),
         ("tcp", "checks[0]: 'tcp' is not a mapping"),
         ({**TCP, "timeout": 0}, "checks[0].timeout: 0 is not a number of seconds (0.1-86400)"),
