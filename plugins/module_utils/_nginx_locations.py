@@ -42,7 +42,7 @@ OTHERS_SENT = {
 }
 
 
-def refused_headers(path: str, headers: Iterable[str], others: Mapping[str, str] = OTHERS) -> Iterator[str]:
+def refused_headers(path: str, headers: Iterable[str], others: Mapping[str, str]) -> Iterator[str]:
     for name in headers:
         if name.lower() in others:
             yield f"{path}.{name}: it has no place there: {others[name.lower()]}"
@@ -64,7 +64,7 @@ def location_problems(
         yield from _path(here, location)
         yield from _keys(here, location, given["locations"][index])
         yield from CHECKS[location["type"]](here, location, config)
-        yield from refused_headers(f"{here}.headers", location["headers"])
+        yield from refused_headers(f"{here}.headers", location["headers"], OTHERS)
         limits = location["limits"] + ([location["limit"]] if location["limit"] else [])
         yield from _limits(f"{here}.limit", limits, config)
 

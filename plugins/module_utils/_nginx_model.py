@@ -12,7 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_values as kind
-from ansible_collections.shipshape.stack.plugins.module_utils._nginx_locations import location_problems, refused_headers
+from ansible_collections.shipshape.stack.plugins.module_utils._nginx_locations import (
+    OTHERS,
+    location_problems,
+    refused_headers,
+)
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_options import CONFIG
 
 PRELOAD = 31536000
@@ -162,4 +166,4 @@ def _site(path: str, site: Mapping[str, Any], given: Mapping[str, Any]) -> Itera
     canonical = site["canonical"]
     if canonical is not None and canonical not in site["server_names"]:
         yield f"{path}.canonical: {canonical} is none of its server_names"
-    yield from refused_headers(f"{path}.headers.set", site["headers"]["set"])
+    yield from refused_headers(f"{path}.headers.set", site["headers"]["set"], OTHERS)
