@@ -68,6 +68,10 @@ bench: system $(VENV) ## Count remote calls and seconds per role
 bench-databases: system $(VENV) ## Databases as the distribution has them against ours, on an idle machine
 	tests/bench/databases
 
+.PHONY: bench-reloads
+bench-reloads: system $(VENV) ## Twenty reloads of nginx under load, on an idle machine
+	tests/bench/reloads
+
 .PHONY: grade
 grade: system $(VENV) ## Grade a hardened host with outside tools
 	tests/grade/grade

@@ -83,11 +83,17 @@ def grant_steps(
     for given, role, privileges in who.differences("database", owner, _moved(have.acl, have.owner, owner)):
         steps.append(_step(who, given, role, privileges, f"DATABASE {ident(who.database)}", ""))
     for name, schema_owner in who.owners.items():
-        schema = have.schemas.get(name, Schema(schema_owner))
+        schema = have.schemas.get(name) or _created(have, schema_owner)
         acl = _moved(schema.acl, schema.owner, schema_owner)
         for given, role, privileges in who.differences("schema", schema_owner, acl):
             steps.append(_step(who, given, role, privileges, f"SCHEMA {ident(name)}", f" on schema {name}"))
     return [*steps, *_defaults(have, who), *_relations(have, who)]
+
+
+def _created(have: Database, owner: str) -> Schema:
+    """A schema that a step before has made: with what its owner gives away by default."""
+    acl = {(role, privilege) for one, what, role, privilege in have.defaults if (one, what) == (owner, "schema")}
+    return Schema(owner, frozenset(acl))
 
 
 def _moved(acl: Iterable[tuple[str, str]], old: str, new: str) -> set[tuple[str, str]]:

@@ -35,15 +35,16 @@ def written() -> dict[str, dict[str, Any]]:
         blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
         for number, block in enumerate(blocks):
             found[f"{page} {number}"] = yaml.safe_load(block)
-    return {name: dict(options(what)) for name, what in found.items() if name == "nothing" or dict(options(what))}
+    plain = {name: dict(options(what)) for name, what in found.items()}
+    return {name: given for name, given in plain.items() if name == "nothing" or given}
 
 
 def options(what: Any) -> Any:
-    """The variables of the role, wherever they stand in a document; a template is not a value yet."""
+    """The variables of the role, wherever they stand in a document; for a template there stands a server."""
     if isinstance(what, dict):
         for key, value in what.items():
             if str(key).startswith("nginx_"):
-                yield from [(key, value)] if "{{" not in json.dumps(value) else []
+                yield key, json.loads(re.sub(r'"\{\{[^"]*\}\}"', '[{"address": "192.0.2.1:8000"}]', json.dumps(value)))
             else:
                 yield from options(value)
     elif isinstance(what, list):

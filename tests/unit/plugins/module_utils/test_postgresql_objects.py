@@ -326,6 +326,15 @@ def test_tables_in_schemas_of_others_are_left_alone():
     assert "theirs" not in found
 
 
+def test_a_new_schema_has_what_its_owner_gives_away_by_default():
+    """Without that, the reader would be given what it has, and the other known role keep what it may not have."""
+    wish = {"name": "shop", "schemas": [{"name": "log", "owner": "w"}], "readers": ["r"]}
+    defaults = frozenset({("w", "schema", "r", "USAGE"), ("w", "schema", "x", "USAGE")})
+    current = cluster(fresh(defaults=defaults), roles=["shop", "w", "r", "x"])
+    found = statements(current, {"roles": [{"name": "x"}], "databases": [wish]})
+    assert [sql for sql in found if "ON SCHEMA " in sql and '"log"' in sql] == ['REVOKE USAGE ON SCHEMA "log" FROM "x"']
+
+
 def test_an_owner_needs_no_grant_and_the_owner_of_a_schema_has_to_get_in():
     wish = {"name": "shop", "schemas": [{"name": "log", "owner": "w"}], "readers": ["shop"]}
     current = cluster(fresh(), roles=["shop", "w"])

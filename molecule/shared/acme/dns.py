@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Answers every name with this host's own address; names in /etc/pebble/refused do not exist.
 
 Debian 12 has pebble without its test server, so this is what stands in for it: standard library, loopback only.
