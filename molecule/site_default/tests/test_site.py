@@ -83,5 +83,5 @@ def test_the_site_is_served_with_its_certificate_over_both_protocols(host, addre
              "https://shop.example.org/"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        assert done.stdout.endswith("\r\n\r\nshop\n"), done.stdout + done.stderr
+        assert done.stdout.endswith("\n\nshop\n"), done.stdout + done.stderr
         assert "strict-transport-security: max-age=" in done.stdout.lower()
