@@ -30,7 +30,7 @@ ROOT = "/etc/nginx/tls"
 LOCK = "/etc/nginx/shipshape"
 LOCK_SECONDS = 120.0
 CHAIN, KEY = "fullchain.pem", "privkey.pem"
-PLACEHOLDER = "placeholder"
+PLACEHOLDER, BORROWED = "placeholder", "borrowed"
 # Included by a map whose input is empty: an empty value, and nginx leaves a header with an empty value out.
 MAP_FILE, MAP = "placeholder.map", '# No HSTS while the certificate is a placeholder.\n"" "";\n'
 DAYS = 3
@@ -208,6 +208,25 @@ def ensure_placeholder(name: str, run: Run, root: str = ROOT) -> bool:
         return False
     make_placeholder(name, run, root)
     return point(name, PLACEHOLDER, root)
+
+
+def borrow(name: str, other: str, root: str = ROOT) -> bool:
+    """Let a name that has none serve the pair of another until it has its own; whether there was one to be lent.
+
+    A site whose certificate gets another name would show a placeholder instead, and whoever knows it by HSTS would be
+    locked out until the new one is issued.
+    """
+    if target(name, root) or not target(other, root) or os.path.exists(os.path.join(current(other, root), MAP_FILE)):
+        return False
+    parts = []
+    for part in (CHAIN, KEY):
+        with open(os.path.join(current(other, root), part), "rb") as file:
+            parts.append(file.read())
+    made = add(name, Pair(*parts), Place(root))
+    home = folder(name, root)
+    shutil.rmtree(os.path.join(home, BORROWED), ignore_errors=True)
+    os.rename(os.path.join(home, made), os.path.join(home, BORROWED))
+    return point(name, BORROWED, root)
 
 
 def sign(where: str, name: str, domains: Sequence[str], days: int, run: Run) -> None:

@@ -29,7 +29,8 @@ def site_checks(
     sites: Iterable[Mapping[str, Any]], listen: Sequence[str], directory: str, providers: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """A check of the type `tls` for each site that has a certificate, on the first address that is listened on."""
-    first = next((each for each in listen if each not in EVERYWHERE), LOOPBACK)
+    named = [each for each in listen if each not in EVERYWHERE]
+    first = named[0] if named else "::1" if set(listen) == {"::"} else LOOPBACK
     found = []
     for site in sites:
         # What is wrong with a site is the role's to say, and it says it better.
@@ -37,7 +38,9 @@ def site_checks(
         name = tls.get("certificate") if isinstance(tls, Mapping) else None
         if not name:
             continue
-        check = {"name": f"certificate of {site['name']}", "type": "tls", "host": first, "port": 443}
+        check = {"name": f"certificate of {site['name']}", "type": "tls", "host": first}
+        ports = site.get("ports")
+        check["port"] = ports.get("https", 443) if isinstance(ports, Mapping) else 443
         check["names"] = [each for each in site["server_names"] if not each.startswith("~")]
         reason = _reason(directory, providers.get(name, "acme"))
         found.append({**check, **({"unverified": reason} if reason else {})})

@@ -62,6 +62,7 @@ class Change:
     warnings: list[str] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
     placeholders: list[str] = field(default_factory=list)
+    lent: dict[str, str] = field(default_factory=dict)
     moved: str = ""  # "renamed" or "exchanged"
     unproven: bool = False
     signalled: bool = False
@@ -72,6 +73,7 @@ class Change:
             return
         old, before = host.live(), proof.Before.now()
         texts = host.read_tree(old) if old else {}
+        self.lent = core.successors(texts, self.wanted.files)
         with host.staged(self.wanted) if self.todo.write else contextlib.nullcontext("") as made:
             try:
                 self._prepare(made)
@@ -94,7 +96,8 @@ class Change:
         """All that nobody serves yet, and its test at the place where it will be live."""
         for name in self.todo.placeholders:
             self.placeholders.append(name)
-            store.ensure_placeholder(name, self.tools.run)
+            if not (name in self.lent and store.borrow(name, self.lent[name])):
+                store.ensure_placeholder(name, self.tools.run)
         for path in self.wanted.logs:
             if trial.make_log(path):
                 self.logs.append(path)
@@ -180,7 +183,7 @@ class Change:
 
     def _drop_placeholders(self) -> None:
         for name in self.placeholders:
-            if store.is_placeholder(name):
+            if store.target(name) in (store.PLACEHOLDER, store.BORROWED):
                 shutil.rmtree(store.folder(name), ignore_errors=True)
         with contextlib.suppress(OSError):
             os.rmdir(store.ROOT)

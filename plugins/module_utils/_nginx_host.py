@@ -27,7 +27,9 @@ CONF = f"/etc/nginx/{MAIN}"
 # Of the package, while ours is in its place; beside it, for whoever looks for it, and what stood there instead of ours.
 DISTRIBUTION, REPLACED = f"{CONF}.distribution", f"{CONF}.replaced"
 # What nginx.conf was before a swap: there as long as the swap is not over. To put it back takes a rename and no space.
-BACK, NEXT, TEST = (f"{CONF}.shipshape-{each}~" for each in ("back", "next", "test"))
+BACK, NEXT = (f"{CONF}.shipshape-{each}~" for each in ("back", "next"))
+# With the number of the process: in check mode there is no lock.
+TEST = f"{CONF}.shipshape-test-%d~"
 PROVEN, PREVIOUS, UNPROVEN = (f"{ROOT}/{each}" for each in ("proven", "previous", "unproven"))
 LEADS = re.compile(r"^(?:/etc/nginx/)?shipshape/([0-9a-f]{16})/nginx\.conf$")
 GENERATION = re.compile(r"^[0-9a-f]{16}$")
@@ -100,7 +102,7 @@ def write_tree(top: str, files: Mapping[str, str]) -> None:
         folders.add(where)
         handle = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            write(handle, os.path.basename(path), text.encode("utf-8", "surrogateescape"), 0o644, 0, 0)
+            write(handle, os.path.basename(path), text.encode("utf-8", "surrogateescape"), 0o600, 0, 0)
         finally:
             os.close(handle)
     for where in sorted(folders):
@@ -187,9 +189,17 @@ def mark(name: str) -> None:
     sync(ROOT)
 
 
+def drop_tests() -> None:
+    """Links of killed runs."""
+    for path in glob.glob(TEST.replace("%d", "*")):
+        if not os.path.isdir(f"/proc/{path.rpartition('-')[2].rstrip('~')}"):
+            forget(path)
+
+
 def prune() -> None:
     """Two generations stay: the proven one, and the one before it. What killed runs left goes, too."""
     keep = {live(), marked(PROVEN), marked(PREVIOUS)}
+    drop_tests()
     if live() == marked(PROVEN):
         forget(UNPROVEN)
     for entry in os.scandir(ROOT):
@@ -211,14 +221,15 @@ def remains() -> list[str]:
 
 def remove() -> None:
     """The package's configuration is back first, so that it is there wherever a kill comes."""
-    if not live():
+    if not live() and os.path.lexists(CONF):
         forget(DISTRIBUTION)  # somebody put a file of their own in its place: the newer one
     elif os.path.exists(DISTRIBUTION):
         os.rename(DISTRIBUTION, CONF)
     else:
         forget(CONF)
-    for path in (BACK, NEXT, TEST):
+    for path in (BACK, NEXT):
         forget(path)
+    drop_tests()
     for path in [*_placeholders(), ROOT]:
         shutil.rmtree(path, ignore_errors=True)
     with contextlib.suppress(OSError):

@@ -166,6 +166,7 @@ def _basics(config: Mapping[str, Any]) -> list[str]:
         "server_names_hash_bucket_size 256;",
         "server_names_hash_max_size 4096;",
         "map_hash_bucket_size 256;",
+        "variables_hash_bucket_size 128;",
         "proxy_headers_hash_max_size 1024;",
         "proxy_headers_hash_bucket_size 128;",
         line("client_header_timeout", timeouts["header"]),

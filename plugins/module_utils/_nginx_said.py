@@ -20,7 +20,8 @@ BUILT = re.compile(r"^built with OpenSSL ([0-9]+(?:\.[0-9]+)*)", re.MULTILINE)
 RUNNING = re.compile(r"\(running with OpenSSL ([0-9]+(?:\.[0-9]+)*)")
 MODULE = re.compile(r"^\s*load_module\s+\"?(?:[^;\"]*/)?([A-Za-z0-9_]+)\.so\"?\s*;", re.MULTILINE)
 # `nginx: [emerg] ...` on the terminal, `2026/11/25 17:00:00 [emerg] 12#12: ...` in the log.
-SAID = re.compile(r"^(?:nginx: |\S+ \S+ )\[(warn|error|crit|alert|emerg)\](?: \d+#\d+:(?: \*\d+)?)? (.*)$")
+LOGGED = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d"
+SAID = re.compile(rf"^(?:nginx:|{LOGGED}) \[(warn|error|crit|alert|emerg)\](?: (\d+)#\d+:(?: \*\d+)?)? (.*)$")
 PLACE = re.compile(r" in (/\S+):(\d+)$")
 NO_HOST = re.compile(r"host not found in upstream \"([^\"]+)\"")
 CERTIFICATE = re.compile(r"/etc/nginx/tls/([^/\"]+)/")
@@ -39,6 +40,7 @@ class Line:
 
     level: str
     text: str
+    pid: int = 0  # of the process that logged it
 
     @property
     def place(self) -> tuple[str, int]:
@@ -48,7 +50,8 @@ class Line:
 
 def read_said(text: str) -> list[Line]:
     """The messages in the output of `nginx -t`, or in an error log; anything else is left out."""
-    return [Line(found[1], found[2].strip()) for found in map(SAID.match, text.splitlines()) if found]
+    found = filter(None, map(SAID.match, text.splitlines()))
+    return [Line(each[1], each[3].strip(), int(each[2] or 0)) for each in found]
 
 
 def fatal(lines: Iterable[Line]) -> list[Line]:

@@ -9,6 +9,7 @@ Pure functions: no I/O and no Ansible imports.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_text import FOLDER, ID
 
 MAIN = "nginx.conf"
+CERTIFICATE = re.compile(r"/etc/nginx/tls/([^/\s\";]+)/current/")
 ROOT = "/etc/nginx/shipshape"
 
 
@@ -99,6 +101,16 @@ def plan(wanted: str, facts: Facts) -> Plan:
         reload=facts.running and (write or swap or not well or bool(facts.placeholders)),
         enable=not facts.enabled,
     )
+
+
+def successors(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """Names of certificates that a site takes up, and which it had instead."""
+    found: dict[str, str] = {}
+    for path in sorted({*before} & {*after}):
+        old, new = ({*CERTIFICATE.findall(side[path])} for side in (before, after))
+        if path.startswith("sites/") and len(old) == len(new) == 1 and old != new:
+            found.setdefault(new.pop(), old.pop())
+    return found
 
 
 # --- telling ----------------------------------------------------------------------------------------------------------

@@ -45,12 +45,13 @@ def drop_empty(paths: Sequence[str]) -> None:
 def test(tools: Tools, target: str) -> tuple[int, str]:
     """`nginx -t` of a file that need not be live, from where the live one is: relative paths mean the same."""
     had_pid = os.path.lexists("/run/nginx.pid")
-    host.forget(host.TEST)
-    os.symlink(target, host.TEST)
+    link = host.TEST % os.getpid()
+    host.forget(link)
+    os.symlink(target, link)
     try:
-        rc, out, err = tools.run([host.PROGRAM, "-t", "-c", host.TEST])
+        rc, out, err = tools.run([host.PROGRAM, "-t", "-c", link])
     finally:
-        host.forget(host.TEST)
+        host.forget(link)
         if not had_pid:
             drop_empty(["/run/nginx.pid"])
     return rc, out + err

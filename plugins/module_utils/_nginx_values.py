@@ -21,7 +21,15 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 VARIABLE = re.compile(r"\$(?:\{[a-z0-9_]+\}|[a-z0-9_]+)")
-# Decoded by nginx, so a line break of the client would be one of the answer.
+# In a header none that nginx decodes, or takes from a decoded path: a line break of the client would be one of the
+# answer. So these are named, and captures by name are none of them.
+SAFE = re.compile(
+    r"(?:arg|cookie|http|sent_http|upstream|ssl|proxy|realip|server|request_(?:id|uri|method|time|length))(?:_[a-z0-9_]+)?"
+    r"|host|hostname|scheme|https|args|is_args|query_string|remote_(?:addr|port)|binary_remote_addr|status|msec|pid|http[23]"
+    r"|time_(?:iso8601|local)|connections?_[a-z]+|connection|content_(?:type|length)|(?:body_)?bytes_sent|nginx_version"
+)
+UNSAFE = re.compile(r"ssl_client_(?:raw_)?cert")  # of several lines
+# As in a key, where a line break does no harm, but what was decoded is not what was asked for.
 DECODED = re.compile(r"\$\{?(?:uri|document_uri|[0-9])\b")
 REDIRECT = re.compile(
     r"(?:(?:https?|\$scheme)://(?:\$host|[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]+)?|/(?!/))[^\s\"'\\;{}]*"
@@ -164,9 +172,19 @@ def _dollars_fine(text: str) -> bool:
 
 
 HEADER = pattern(r"[A-Za-z][A-Za-z0-9-]{0,98}", "the name of a header")
+
+
+def _is_header_value(value: Any) -> bool:
+    if not _is_line(value) or "$" in VARIABLE.sub("", str(value)):
+        return False
+    names = [each.strip("${}") for each in VARIABLE.findall(str(value))]
+    return all(SAFE.fullmatch(name) and not UNSAFE.fullmatch(name) for name in names)
+
+
 HEADER_VALUE = Leaf(
-    lambda value: _is_line(value) and _dollars_fine(str(value)),
-    "the value of a header: one line, $ only before the name of a variable, none of $uri and captures",
+    _is_header_value,
+    "the value of a header: one line, $ only before the name of a variable that nginx does not decode, so no captures,"
+    " $uri or $request_filename",
 )
 
 

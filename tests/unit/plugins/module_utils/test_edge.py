@@ -56,6 +56,7 @@ def test_sites_without_a_certificate_and_mistaken_ones_have_none_to_check(site):
 @pytest.mark.parametrize(
     ("listen", "host"),
     [
+        (["::"], "::1"),
         (["*", "::"], "127.0.0.1"),
         (["203.0.113.7", "2001:db8::7"], "203.0.113.7"),
         (["::", "2001:db8::7"], "2001:db8::7"),
@@ -63,3 +64,7 @@ def test_sites_without_a_certificate_and_mistaken_ones_have_none_to_check(site):
 )
 def test_an_address_is_asked_that_is_listened_on(listen, host):
     assert site_checks([SHOP], listen, "production", {})[0]["host"] == host
+
+
+def test_a_site_on_another_port_is_asked_there():
+    assert site_checks([{**SHOP, "ports": {"https": 8443}}], ["*"], "production", {})[0]["port"] == 8443

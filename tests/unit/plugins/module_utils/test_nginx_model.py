@@ -333,6 +333,22 @@ BAD = {
         config(site(headers={"set": {"X-A": "$uri"}})),
         "nginx_sites[0].headers.set.X-A: '$uri' is not",
     ),
+    "header with a capture by name": (
+        config(site(headers={"set": {"X-A": "$who"}})),
+        "nginx_sites[0].headers.set.X-A: '$who' is not",
+    ),
+    "header with the path of a file": (
+        config(site(headers={"set": {"X-A": "$request_filename"}})),
+        "nginx_sites[0].headers.set.X-A: '$request_filename' is not",
+    ),
+    "header with the body of a request": (
+        config(site(headers={"set": {"X-A": "$request_body"}})),
+        "nginx_sites[0].headers.set.X-A: '$request_body' is not",
+    ),
+    "header with a certificate of lines": (
+        config(site(headers={"set": {"X-A": "$ssl_client_raw_cert"}})),
+        "nginx_sites[0].headers.set.X-A: '$ssl_client_raw_cert' is not",
+    ),
 }
 
 
@@ -425,3 +441,11 @@ def test_defaults():
     assert filled({"sites": [{"name": "a", "server_names": ["a.org"]}]})["sites"][0]["http"] == "serve"
     made = filled({"log": {"access": False}, "sites": [{"name": "a", "server_names": ["a.org"]}]})
     assert made["sites"][0]["log"]["access"] == "off"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["$host", "${scheme}://$server_name", "$http_x_trace", "$arg_id", "$request_id", "$upstream_http_etag", "$https"],
+)
+def test_a_header_may_name_what_nginx_does_not_decode(value):
+    assert problems(config(site(headers={"set": {"X-A": value}}))) == []

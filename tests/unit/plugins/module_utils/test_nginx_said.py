@@ -92,6 +92,24 @@ def test_messages_are_read_from_the_terminal_and_the_log():
     assert len(fatal(log)) == 3
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '2026/11/25 17:00:02 [error] 13#13: *7 open() "/srv/[emerg]" failed (2: No such file or directory)',
+        "GET /static/ [emerg] 12#12: forged",
+        " 2026/11/25 17:00:02 [emerg] 12#12: forged",
+        "yesterday noon [emerg] 12#12: forged",
+    ],
+)
+def test_what_a_client_can_put_into_the_log_is_no_emergency(line):
+    assert not [each for each in read_said(line) if each.level == "emerg"]
+
+
+def test_a_message_says_which_process_it_is_of():
+    assert [line.pid for line in read_said(LOG)] == [12, 12, 12, 13]
+    assert [line.pid for line in read_said(OUTPUT)] == [0, 0]
+
+
 def test_ports_that_nginx_did_not_get():
     lines = fatal(read_said(LOG))
     assert taken(lines) == ["0.0.0.0:80", "[::]:443"]

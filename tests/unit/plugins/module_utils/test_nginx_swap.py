@@ -16,6 +16,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils._nginx_swap import
     changed_files,
     diff,
     plan,
+    successors,
     unplaced,
 )
 from hypothesis import given
@@ -144,3 +145,22 @@ def test_a_difference_is_told_by_file():
     assert told[2]["after"] == "started\nenabled\na placeholder for the certificate shop\n"
     assert diff(FILES, FILES, Plan(reload=True)) == []
     assert diff({}, {"nginx.conf": "x"}, Plan())[0]["after_header"] == "/etc/nginx/nginx.conf"
+
+
+def site(*names):
+    return "".join(f'ssl_certificate "/etc/nginx/tls/{name}/current/fullchain.pem";\n' for name in names)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        ({"sites/a.conf": site("old")}, {"sites/a.conf": site("new")}, {"new": "old"}),
+        ({"sites/a.conf": site("old")}, {"sites/a.conf": site("old")}, {}),
+        ({"sites/a.conf": site("old")}, {"sites/b.conf": site("new")}, {}),
+        ({"sites/a.conf": site("old", "two")}, {"sites/a.conf": site("new")}, {}),
+        ({"sites/a.conf": ""}, {"sites/a.conf": site("new")}, {}),
+        ({}, {"sites/a.conf": site("new")}, {}),
+    ],
+)
+def test_a_site_whose_certificate_has_another_name_says_which_it_had(before, after, found):
+    assert successors(before, after) == found
