@@ -23,6 +23,8 @@ from ansible_collections.shipshape.stack.plugins.module_utils._nginx_swap import
 PID_FILE = "/run/nginx.pid"
 ANSWER_SECONDS = 1.0
 PAUSE_SECONDS = 0.02
+# How long it may take to serve after its last word: a client can have written that.
+DOUBT_SECONDS = 3.0
 
 
 def master() -> int:
@@ -227,15 +229,17 @@ def _lacking(before: Before, goal: Goal) -> str:
 
 def prove(before: Before, goal: Goal, seconds: float) -> None:
     """Wait until nginx serves it, or has said that it does not. What it does counts more than what it says."""
-    end = time.monotonic() + seconds
+    end, doubted = time.monotonic() + seconds, 0.0
     while True:
         lacking = _lacking(before, goal)
         if not lacking:
             return
-        emergencies = before.mark.since(before.master or master())
+        emergencies, now = before.mark.since(before.master or master()), time.monotonic()
         if said.final(emergencies):
-            raise SwapError(f"nginx did not take it: {tell(emergencies, goal)}")
-        if time.monotonic() >= end:
+            doubted = doubted or now
+            if now >= doubted + DOUBT_SECONDS:
+                raise SwapError(f"nginx did not take it: {tell(emergencies, goal)}")
+        if now >= end:
             reason = f": {tell(emergencies, goal)}" if emergencies else f": see {ERROR_LOG}"
             raise SwapError(f"{seconds:g} s after the reload {lacking}{reason}")
         time.sleep(PAUSE_SECONDS)

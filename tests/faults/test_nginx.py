@@ -353,6 +353,56 @@ def test_what_works_changes_what_is_served_and_loses_no_request(up):
     assert set(up.shells(dict.fromkeys(up.names, count)).values()) == {"2\n"}
 
 
+FORGER = r"""
+import http.client, time, urllib.parse
+kept = open("/run/nginx.pid").read().strip()
+line = f"2026/11/25 17:00:00 [emerg] {kept}#{kept}: forged"
+while True:
+    connection = http.client.HTTPConnection("shop.example.org", timeout=5)
+    connection.request("GET", "/files/" + urllib.parse.quote(f"{line}\n{line}\n"))
+    connection.getresponse().read()
+    connection.close()
+    time.sleep(0.02)
+"""
+
+
+def test_a_client_that_writes_emergencies_into_the_log_does_not_stop_a_change(up):
+    """The path of a file that is not there stands decoded in the log."""
+    files = {"path": "/files/", "type": "static", "alias": "/srv/"}
+    base = site()["locations"]
+    converge(up, config(site(locations=[*base, files])), changes=1)
+    start = f"cat >/root/forger.py <<'END'\n{FORGER}\nEND\nsystemd-run --quiet --unit=forger python3 /root/forger.py"
+    up.shells(
+        dict.fromkeys(up.names, f"{start}; sleep 1; grep -c '^2026/11/25 17:00:00 .emerg.' /var/log/nginx/error.log")
+    )
+    try:
+        given = config(site(locations=[{**base[0], "text": "new"}, files]))
+        converge(up, given, changes=1)
+        assert set(answers(up).values()) == {"newnew"}
+    finally:
+        up.shells(dict.fromkeys(up.names, "systemctl stop forger"))
+    converge(up, changes=1)
+
+
+def test_a_site_whose_certificate_gets_another_name_goes_on_with_the_one_it_had(up):
+    """As a placeholder would lock out whoever knows the site by HSTS."""
+    real = (
+        "cd /etc/nginx/tls/shop; cp -a placeholder 0123456789abcdef; rm 0123456789abcdef/placeholder.map;"
+        " ln -sfn 0123456789abcdef current; systemctl reload nginx"
+    )
+    up.shells(dict.fromkeys(up.names, real))
+    asked = "openssl s_client -connect 127.0.0.1:443 -servername shop.example.org </dev/null 2>/dev/null"
+    look = f"{asked} | openssl x509 -noout -fingerprint"
+    before = up.shells(dict.fromkeys(up.names, f"sleep 0.5; {look}"))
+    converge(up, config(site(tls={"certificate": "renamed"})), changes=1)
+    assert up.shells(dict.fromkeys(up.names, look)) == before
+    header = "curl --silent --insecure --head https://shop.example.org/ | grep -ci strict-transport-security"
+    assert set(up.shells(dict.fromkeys(up.names, header)).values()) == {"1\n"}
+    converge(up, config(site(tls={"certificate": "renamed"})), changes=0)
+    up.shells(dict.fromkeys(up.names, "cd /etc/nginx/tls/shop; ln -sfn placeholder current; rm -r 0123456789abcdef"))
+    converge(up, changes=1)
+
+
 def test_a_new_warning_is_let_pass_where_it_is_accepted(up):
     given = FAULTS["warning"][0]
     run = converge(up, given, changes=1, warnings="accept")
