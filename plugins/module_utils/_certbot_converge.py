@@ -89,7 +89,9 @@ class Work:
             if not self.check_mode:
                 table.apply()
         self.report.warnings += [
-            f"{path} renews certificates and does more: take the renewal out, as {host.TIMER} does it" for path in mixed
+            f"{place} renews certificates and does more, so it is left: take the renewal out, as {host.TIMER} does it;"
+            " what is to run with a new certificate goes to `commands` of its entry"
+            for place in mixed
         ]
         if host.timer_is_off():
             self.report.show(host.TIMER, "off\n", "on\n")

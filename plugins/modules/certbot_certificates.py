@@ -97,7 +97,7 @@ options:
   retry_max_seconds: {description: Longest wait., type: int, default: 86400}
   ignore_backoff: {description: Whether to try now what has to wait., type: bool, default: false}
   renew_before_days: {description: Days before the end to renew at; V(0) goes by the lifetime., type: int, default: 0}
-  remove_crons: {description: Whether to take lines that run C(certbot renew) out of cron., type: bool, default: true}
+  remove_crons: {description: Whether to take lines that only run C(certbot renew) out of cron., type: bool, default: true}
 """
 
 EXAMPLES = r"""
