@@ -114,7 +114,7 @@ class Work:
     def withdraw(self, cert: Mapping[str, Any]) -> None:
         name, lineage = cert["name"], host.lineage(cert["name"])
         own = os.path.join(self.world.state, "self_signed", name)
-        served = store.target(name, self.world.nginx_root) not in ("", store.PLACEHOLDER)
+        served = store.has_own(name, self.world.nginx_root)
         if lineage is None and not os.path.isdir(own) and not served:
             return
         self.report.show(name, line(lineage.leaf.domains, lineage.server) if lineage and lineage.leaf else "one\n", "")
