@@ -43,6 +43,10 @@ class Work:
         self.report = Report()
         self.attempts_file = os.path.join(world.state, "attempts.json")
         self.attempts = deployment.read_json(self.attempts_file)
+        if not self.attempts and os.path.exists(self.attempts_file) and host.read(self.attempts_file).strip() != b"{}":
+            self.report.warnings.append(
+                f"{self.attempts_file} is broken and taken for empty, so names that failed are tried now: remove it"
+            )
 
     def present(self) -> list[dict[str, Any]]:
         return [cert for cert in self.certs if cert["state"] == "present"]
@@ -149,7 +153,7 @@ class Work:
             self.report.deployed.append(name)  # the hook did it
 
     def attempt(self, name: str) -> planning.Attempt:
-        return planning.Attempt(**self.attempts.get(name, {}))
+        return planning.Attempt.of(self.attempts.get(name))
 
     def _issue(self, cert: Mapping[str, Any], action: planning.Action) -> bool:
         name = cert["name"]
@@ -161,6 +165,11 @@ class Work:
         if rc == 0:
             again = planning.decide(cert, host.lineage(name), planning.Attempt(), self.policy, self.now)
             rc, text = (0, "") if again.verb == "keep" else (1, f"certbot said yes, and now {again.reason}")
+        if rc and host.busy(text):  # nothing that the authority counts
+            self.report.failed[name] = (
+                f"{name}: another certbot runs for more than {host.BUSY_SECONDS} s: try again later"
+            )
+            return False
         if rc == 0:
             self.attempts.pop(name, None)
         else:

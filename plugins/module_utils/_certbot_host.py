@@ -125,9 +125,14 @@ def call(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]
     end = time.monotonic() + BUSY_SECONDS
     while True:
         rc, text = _call(argv, environment)
-        if rc == 0 or BUSY not in text or time.monotonic() >= end:
+        if rc == 0 or not busy(text) or time.monotonic() >= end:
             return rc, text
         time.sleep(2)
+
+
+def busy(text: str) -> bool:
+    """Whether the authority was not even asked, as another certbot runs."""
+    return BUSY in text
 
 
 def _call(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
