@@ -43,6 +43,10 @@ class Work:
         self.report = Report()
         self.attempts_file = os.path.join(world.state, "attempts.json")
         self.attempts = deployment.read_json(self.attempts_file)
+        if not self.attempts and os.path.exists(self.attempts_file) and host.read(self.attempts_file).strip() != b"{}":
+            self.report.warnings.append(
+                f"{self.attempts_file} is broken and taken for empty, so names that failed are tried now: remove it"
+            )
 
     def present(self) -> list[dict[str, Any]]:
         return [cert for cert in self.certs if cert["state"] == "present"]
@@ -89,7 +93,9 @@ class Work:
             if not self.check_mode:
                 table.apply()
         self.report.warnings += [
-            f"{path} renews certificates and does more: take the renewal out, as {host.TIMER} does it" for path in mixed
+            f"{place} renews certificates and does more, so it is left: take the renewal out, as {host.TIMER} does it;"
+            " what is to run with a new certificate goes to `commands` of its entry"
+            for place in mixed
         ]
         if host.timer_is_off():
             self.report.show(host.TIMER, "off\n", "on\n")
@@ -112,7 +118,7 @@ class Work:
     def withdraw(self, cert: Mapping[str, Any]) -> None:
         name, lineage = cert["name"], host.lineage(cert["name"])
         own = os.path.join(self.world.state, "self_signed", name)
-        served = store.target(name, self.world.nginx_root) not in ("", store.PLACEHOLDER)
+        served = store.has_own(name, self.world.nginx_root)
         if lineage is None and not os.path.isdir(own) and not served:
             return
         self.report.show(name, line(lineage.leaf.domains, lineage.server) if lineage and lineage.leaf else "one\n", "")
@@ -147,7 +153,7 @@ class Work:
             self.report.deployed.append(name)  # the hook did it
 
     def attempt(self, name: str) -> planning.Attempt:
-        return planning.Attempt(**self.attempts.get(name, {}))
+        return planning.Attempt.of(self.attempts.get(name))
 
     def _issue(self, cert: Mapping[str, Any], action: planning.Action) -> bool:
         name = cert["name"]
@@ -159,6 +165,11 @@ class Work:
         if rc == 0:
             again = planning.decide(cert, host.lineage(name), planning.Attempt(), self.policy, self.now)
             rc, text = (0, "") if again.verb == "keep" else (1, f"certbot said yes, and now {again.reason}")
+        if rc and host.busy(text):  # nothing that the authority counts
+            self.report.failed[name] = (
+                f"{name}: another certbot runs for more than {host.BUSY_SECONDS} s: try again later"
+            )
+            return False
         if rc == 0:
             self.attempts.pop(name, None)
         else:

@@ -125,9 +125,14 @@ def call(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]
     end = time.monotonic() + BUSY_SECONDS
     while True:
         rc, text = _call(argv, environment)
-        if rc == 0 or BUSY not in text or time.monotonic() >= end:
+        if rc == 0 or not busy(text) or time.monotonic() >= end:
             return rc, text
         time.sleep(2)
+
+
+def busy(text: str) -> bool:
+    """Whether the authority was not even asked, as another certbot runs."""
+    return BUSY in text
 
 
 def _call(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
@@ -173,19 +178,19 @@ class Table:
 
 
 def second_schedulers() -> tuple[list[Table], list[str]]:
-    """What to take out of cron, and scripts that do more than to renew, which somebody has to look at."""
+    """What to take out of cron, and the lines (file:number) that do more than to renew, for somebody to look at."""
     tables, mixed = [], []
     for path in sorted(path for pattern in TABLES for path in glob.glob(pattern)):
-        old = read_text(path)
-        new = cron.cleaned(old)
+        old, system = read_text(path), path.startswith("/etc/")
+        new = cron.cleaned(old, system)
         if new != old:
             tables.append(Table(path, old, new))
+        mixed += [f"{path}:{number}" for number in cron.mixed(new, system)]
     for path in sorted(path for pattern in SCRIPTS for path in glob.glob(pattern)):
-        kind = cron.script(read_text(path))
-        if kind == "renews":
+        only, numbers = cron.script(read_text(path))
+        if only:
             tables.append(Table(path, read_text(path), ""))
-        elif kind:
-            mixed.append(path)
+        mixed += [f"{path}:{number}" for number in numbers]
     return tables, mixed
 
 

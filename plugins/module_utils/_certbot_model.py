@@ -29,6 +29,7 @@ PLUGINS = (
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?")
 PATH = re.compile(r"/[^\s,#\"'=]*")
+PRIVATE = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 PEM = re.compile(r"-----BEGIN [A-Z0-9 ]+-----")
 DEFAULTS: dict[str, Any] = {
     "state": "present",
@@ -177,6 +178,8 @@ def _bad_files(where: str, cert: Mapping[str, Any], options: Mapping[str, Any]) 
         elif not PEM.match(str(value).strip()) and not PATH.fullmatch(str(value).strip()):
             # It may be a key, so it is not repeated.
             yield f"{name} is neither PEM text nor the absolute path of a file on the host"
+    if PRIVATE.search(str(cert["certificate"])):
+        yield f"{where}.certificate holds a private key, too: certbot_private_keys is its place, where no log shows it"
 
 
 def _bad_commands(where: str, entry: Mapping[str, Any]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils._certbot_model imp
 
 SELF_SIGNED_DAYS = 365
 SELF_SIGNED_LEFT = 30
+LAST = 253402300800  # the year 10000: no date comes after it
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,18 @@ class Attempt:
     next_try: float = 0.0
     reason: str = ""
     request: str = ""
+
+    @classmethod
+    def of(cls, data: Any) -> Attempt:
+        """What was written down; what another version wrote and this one does not know is passed over."""
+        if not isinstance(data, Mapping):
+            return cls()
+        failures, next_try = (
+            value if isinstance(value, (int, float)) and 0 <= value < LAST else 0
+            for value in (data.get("failures"), data.get("next_try"))
+        )
+        reason, request = (value if isinstance(value, str) else "" for value in map(data.get, ("reason", "request")))
+        return cls(int(failures), float(next_try), reason, request)
 
 
 @dataclass(frozen=True)

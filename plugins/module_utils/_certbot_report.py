@@ -56,5 +56,5 @@ def describe(report: Report, certs: Iterable[Mapping[str, Any]], world: deployme
                 "domains": sorted(leaf.domains),
                 "issuer": leaf.issuer,
                 "not_after": end.isoformat(),
-                "placeholder": store.is_placeholder(name, world.nginx_root),
+                "placeholder": store.target(name, world.nginx_root) in (store.PLACEHOLDER, store.BORROWED),
             }

@@ -24,6 +24,7 @@ try:
 except ImportError:  # said by the module
     x509 = None  # type: ignore[assignment]
 
+KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -141,6 +142,8 @@ def _key_problem(certificate: Any, key: bytes) -> str:
 
 def given_problems(chain: bytes, key: bytes, wanted: Sequence[str], roots: bytes, now: float) -> list[str]:
     """Why a certificate that the user gives cannot be served. Nothing of the key is in it."""
+    if KEY.search(chain):  # it would be copied to a file that everybody may read
+        return ["the certificate holds a private key, too: leave only certificates in it, and give the key by itself"]
     try:
         found = load(chain)
     except ValueError as exc:

@@ -113,19 +113,31 @@ class World:
         return store.Place(self.nginx_root) if target == NGINX else self.services[target].place()
 
 
+def recorded(name: str, world: World) -> dict[str, Any]:
+    """Which certificate each service took last."""
+    found = read_json(world.record).get(name)
+    return found if isinstance(found, dict) else {}
+
+
 def command_key(words: Sequence[str]) -> str:
     return f"command {shlex.join(words)}"
 
 
 def pending(name: str, identity: str, spec: Spec, world: World) -> list[str]:
     """What is left to do for this certificate; a service that the host does not have is not."""
-    done = read_json(world.record).get(name, {})
-    left = []
+    done, left = recorded(name, world), []
     for target in spec.targets:
         place = world.place(target)
         if place and (done.get(target) != identity or store.target(name, place.root) != identity):
             left.append(target)
     return left + [key for key in map(command_key, spec.commands) if done.get(key) != identity]
+
+
+def behind(name: str, identity: str, spec: Spec, world: World) -> bool:
+    """Whether a service never took this certificate. One that somebody led back to an older one by hand did."""
+    done, left = recorded(name, world), pending(name, identity, spec, world)
+    stands_in = NGINX in left and not store.has_own(name, world.nginx_root)
+    return stands_in or any(done.get(task) != identity for task in left)
 
 
 def _deploy_nginx(name: str, pair: store.Pair, world: World) -> None:
@@ -140,7 +152,7 @@ def _deploy_nginx(name: str, pair: store.Pair, world: World) -> None:
             if isinstance(exc, store.CertificateError):
                 _back(world, exc)
         raise
-    store.prune(name, [new, old], root)
+    store.prune(name, [new, old if old != store.BORROWED else ""], root)
 
 
 def _back(world: World, cause: store.CertificateError) -> None:
@@ -156,10 +168,16 @@ def _deploy_copy(name: str, target: str, pair: store.Pair, world: World) -> None
         return
     old = store.target(name, place.root)
     store.point(name, store.add(name, pair, place), place.root)
-    if target == "postgresql":
-        services.reload_postgresql(world.run)
-    else:
-        services.reload_redis(target, name)
+    try:
+        if target == "postgresql":
+            services.reload_postgresql(world.run)
+        else:
+            services.reload_redis(target, name)
+    except BaseException:
+        # The server goes on with what it has in memory; so it would at its next start.
+        if old:
+            store.point(name, old, place.root)
+        raise
     store.prune(name, [pair.identity, old], place.root)
 
 
@@ -182,9 +200,8 @@ def deploy(name: str, pair: store.Pair, spec: Spec, world: World) -> tuple[list[
         for task in pending(name, pair.identity, spec, world):
             try:
                 _do(name, task, pair, spec, world)
-                record = read_json(world.record)
-                record.setdefault(name, {})[task] = pair.identity
-                write_json(world.record, record)
+                taken = {**recorded(name, world), task: pair.identity}
+                write_json(world.record, {**read_json(world.record), name: taken})
                 done.append(task)
             except store.CertificateError as exc:
                 problems.append(f"{name}: {task}: {exc}")
@@ -196,13 +213,13 @@ def deploy(name: str, pair: store.Pair, spec: Spec, world: World) -> tuple[list[
 
 def withdraw(name: str, spec: Spec, world: World) -> bool:
     """Back to the placeholder, and so without HSTS; copies stay, as their servers would not start without them."""
-    served = NGINX in spec.targets and store.target(name, world.nginx_root) not in ("", store.PLACEHOLDER)
+    served = NGINX in spec.targets and store.has_own(name, world.nginx_root)
     with world.alone(spec.targets if served else ()):
         record = read_json(world.record)
         if record.pop(name, None) is not None:
             write_json(world.record, record)
         old = store.target(name, world.nginx_root)
-        if not served or old in ("", store.PLACEHOLDER):
+        if not served or not store.has_own(name, world.nginx_root):
             return False
         store.make_placeholder(name, world.run, world.nginx_root)
         store.point(name, store.PLACEHOLDER, world.nginx_root)

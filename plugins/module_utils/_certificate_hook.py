@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What certbot calls when it has a new certificate; also by hand: `50-shipshape NAME...`.
 
+certbot calls it once for each certificate, and takes no notice of how that went. So certbot.service has it look after
+each renewal for what is still to be brought to its services: `50-shipshape --pending`.
 Standard library only, and no controller: this is what runs at each renewal.
 """
 
@@ -14,10 +16,11 @@ import syslog
 from collections.abc import Mapping, Sequence
 
 from . import _certificate_store as store
-from ._certificate_deploy import Spec, World, deploy, read_json
+from ._certificate_deploy import Spec, World, behind, deploy, read_json
 
 CONFIG = "/etc/letsencrypt/shipshape/deploy.json"
 LIVE = "/etc/letsencrypt/live"
+PENDING = "--pending"
 # Let's Encrypt signs its test certificates with names like "(STAGING) Pretend Pear X1".
 STAGING = ("acme-staging",)
 
@@ -51,25 +54,34 @@ def say(text: str, bad: bool = False) -> None:
     syslog.syslog(syslog.LOG_ERR if bad else syslog.LOG_INFO, text)
 
 
+def serve(name: str, spec: Spec, world: World, live: str, pending: bool) -> bool:
+    """One certificate, to all of its services; whether they all took it."""
+    try:
+        pair = read_pair(os.path.join(live, name), server_of(name, os.path.join(os.path.dirname(live), "renewal")))
+        if pending and not behind(name, pair.identity, spec, world):
+            return True
+        done, problems = deploy(name, pair, spec, world)
+    except (OSError, store.CertificateError) as exc:
+        done, problems = [], [f"{name}: {exc}"]
+    for problem in problems:
+        say(problem, bad=True)
+    if done:
+        say(f"{name}: {', '.join(done)} took the new certificate")
+    return not problems
+
+
 def main(arguments: Sequence[str], world: World | None = None, config: str = CONFIG, live: str = LIVE) -> int:
     """0, 1 where a service refused, 3 where it was called wrongly."""
-    wanted = names(arguments, os.environ)
-    if not wanted:
+    declared, pending = read_json(config).get("names", {}), list(arguments) == [PENDING]
+    if pending:  # what was not issued yet has nothing to bring
+        wanted = sorted(name for name in declared if os.path.exists(os.path.join(live, name, store.CHAIN)))
+    else:
+        wanted = names(arguments, os.environ)
+    if not pending and not wanted:
         say("name the certificates to bring to their services, or let certbot call this", bad=True)
         return 3
-    declared, status = read_json(config).get("names", {}), 0
-    for name in wanted:
-        if name not in declared:
-            say(f"{name} is not declared: nothing is done for it")
-            continue
-        try:
-            pair = read_pair(os.path.join(live, name), server_of(name, os.path.join(os.path.dirname(live), "renewal")))
-            done, problems = deploy(name, pair, Spec.of(declared[name]), world or World())
-        except (OSError, store.CertificateError) as exc:
-            done, problems = [], [f"{name}: {exc}"]
-        for problem in problems:
-            say(problem, bad=True)
-            status = 1
-        if done:
-            say(f"{name}: {', '.join(done)} took the new certificate")
-    return status
+    for name in sorted(set(wanted) - set(declared)):
+        say(f"{name} is not declared: nothing is done for it")
+    known = [name for name in wanted if name in declared]
+    results = [serve(name, Spec.of(declared[name]), world or World(), live, pending) for name in known]
+    return 0 if all(results) else 1

@@ -4,7 +4,8 @@
 """Have nginx read its certificates anew, and see that it did.
 
 `nginx -s reload` returns 0 before anything has happened, and also where nginx then keeps what it had. So the signal
-goes to the master, and what counts is what follows: workers that are younger, and nothing [emerg] in its log.
+goes to the master, and what counts is what follows: workers that are younger. The log only says why there are none:
+whoever asks for a page writes to it, too.
 Standard library only: part of the hook that certbot calls.
 """
 
@@ -20,6 +21,8 @@ from collections.abc import Iterable
 from . import _certificate_store as store
 
 RELOAD_SECONDS = 20.0
+# A refusal comes instead of new workers, so they have a moment to prove that a line in the log was none.
+REFUSED_SECONDS = 2.0
 DEFAULTS = {"pid": "/run/nginx.pid", "error_log": "/var/log/nginx/error.log"}
 DIRECTIVE = re.compile(r"^\s*(pid|error_log)\s+\"?([^\s;\"]+)", re.MULTILINE)
 
@@ -65,13 +68,14 @@ def _sizes(logs: Iterable[str]) -> dict[str, int]:
     return {path: os.path.getsize(path) if os.path.exists(path) else 0 for path in logs}
 
 
-def _emergencies(sizes: dict[str, int]) -> str:
-    """What nginx wrote since that kept it from its new configuration."""
+def _emergencies(sizes: dict[str, int], pid: int) -> str:
+    """What the master wrote since that kept it from its new configuration; an `nginx -t` of others has another pid."""
+    own = re.compile(rf"\d{{4}}/\d\d/\d\d \d\d:\d\d:\d\d \[emerg\] {pid}#", re.ASCII)
     for path, size in sizes.items():
         try:
             with open(path, encoding="utf-8", errors="replace") as file:
                 file.seek(size)
-                found = [line.strip() for line in file if "[emerg]" in line]
+                found = [line.strip() for line in file if own.match(line)]
         except OSError:
             continue
         if found:
@@ -102,12 +106,17 @@ def reload(run: store.Run, seconds: float = RELOAD_SECONDS) -> bool:
     sizes = _sizes({path for path in paths["error_log"] if path.startswith("/")})
     before, end = workers(pid), time.monotonic() + seconds
     os.kill(pid, signal.SIGHUP)
+    said = ""
     while True:
-        said, now = _emergencies(sizes), workers(pid)
-        if said:
-            raise store.CertificateError(f"nginx did not take the reload: {said}")
+        now = workers(pid)
         if now and not now & before:
             return True
+        if not said:
+            said = _emergencies(sizes, pid)
+            end = min(end, time.monotonic() + REFUSED_SECONDS) if said else end
         if time.monotonic() >= end:
-            raise store.CertificateError(f"nginx has no new workers {seconds:g} s after the reload: see its error log")
+            break
         time.sleep(0.05)
+    if said:
+        raise store.CertificateError(f"nginx did not take the reload: {said}")
+    raise store.CertificateError(f"nginx has no new workers {seconds:g} s after the reload: see its error log")

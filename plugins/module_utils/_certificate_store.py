@@ -30,7 +30,9 @@ ROOT = "/etc/nginx/tls"
 LOCK = "/etc/nginx/shipshape"
 LOCK_SECONDS = 120.0
 CHAIN, KEY = "fullchain.pem", "privkey.pem"
-PLACEHOLDER, BORROWED = "placeholder", "borrowed"
+PLACEHOLDER = "placeholder"
+# A copy of another name's pair, which nginx_config has a new site serve until it has its own.
+BORROWED = "borrowed"
 # Included by a map whose input is empty: an empty value, and nginx leaves a header with an empty value out.
 MAP_FILE, MAP = "placeholder.map", '# No HSTS while the certificate is a placeholder.\n"" "";\n'
 DAYS = 3
@@ -85,6 +87,11 @@ def target(name: str, root: str = ROOT) -> str:
 
 def is_placeholder(name: str, root: str = ROOT) -> bool:
     return target(name, root) == PLACEHOLDER
+
+
+def has_own(name: str, root: str = ROOT) -> bool:
+    """Whether a certificate of its own is served, and not what stands in for it."""
+    return target(name, root) not in ("", PLACEHOLDER, BORROWED)
 
 
 def point(name: str, where: str, root: str = ROOT) -> bool:
@@ -175,10 +182,11 @@ def add(name: str, pair: Pair, place: Place) -> str:
 
 
 def prune(name: str, keep: Sequence[str], root: str = ROOT) -> None:
-    """Remove pairs that are not served any more, and what killed runs left."""
+    """Remove pairs that are not served any more, what was borrowed until then, and what killed runs left."""
+    kept = {target(name, root), *keep}
     for entry in os.scandir(folder(name, root)):
-        leftover = entry.name.startswith((".new-", ".placeholder-"))
-        if entry.is_dir(follow_symlinks=False) and (leftover or IDENTITY.match(entry.name)) and entry.name not in keep:
+        ours = entry.name == BORROWED or entry.name.startswith((".new-", ".placeholder-")) or IDENTITY.match(entry.name)
+        if entry.is_dir(follow_symlinks=False) and ours and entry.name not in kept:
             shutil.rmtree(entry.path, ignore_errors=True)
 
 

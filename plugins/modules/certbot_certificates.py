@@ -16,8 +16,8 @@ description:
     certbot's renewal configuration, never from what certbot prints.
   - A certificate is issued where there is none, where its names are others than declared, or where another directory
     signed it. Nothing else does that. How the next renewal goes is changed in place.
-  - Each certificate is brought to its services, which are tested, reloaded and seen to have taken it; else they have
-    the old one again.
+  - Each certificate is brought to its services. nginx is tested, reloaded and seen to have new workers; Redis and
+    Valkey answer whether they took it; else they have the old one again. PostgreSQL is told to reload, and not asked.
   - A name that cannot be issued does not keep the others from it, and is not tried again at each run.
   - Debian's C(certbot.timer) is switched on and stays the only scheduler.
 requirements:
@@ -97,7 +97,7 @@ options:
   retry_max_seconds: {description: Longest wait., type: int, default: 86400}
   ignore_backoff: {description: Whether to try now what has to wait., type: bool, default: false}
   renew_before_days: {description: Days before the end to renew at; V(0) goes by the lifetime., type: int, default: 0}
-  remove_crons: {description: Whether to take lines that run C(certbot renew) out of cron., type: bool, default: true}
+  remove_crons: {description: Whether to take what only runs C(certbot renew) from cron., type: bool, default: true}
 """
 
 EXAMPLES = r"""

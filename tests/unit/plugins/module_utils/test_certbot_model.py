@@ -96,6 +96,10 @@ def test_good_options(given_options):
         (options({**DNS, "dns_propagation_seconds": -1}, **TOKEN), "dns_propagation_seconds: -1 is not 0 to 3600"),
         (options(FILES), "certbot_private_keys.shop is missing"),
         (options(FILES, private_keys={"shop": "hunter2"}), "certbot_private_keys.shop is neither PEM text nor"),
+        (
+            options({**FILES, "certificate": f"{PEM}\n{SECRET}"}, private_keys={"shop": SECRET}),
+            "certbot_certificates[0].certificate holds a private key, too",
+        ),
         (options({**FILES, "certificate": ""}, private_keys={"shop": SECRET}), "[0].certificate is missing"),
         (options(SHOP, private_keys={"shpo": SECRET}), "certbot_private_keys: there is no certificate shpo"),
         (options(SHOP, private_keys=[SECRET]), "certbot_private_keys: write a name and a text"),

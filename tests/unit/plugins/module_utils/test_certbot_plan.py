@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 from ansible_collections.shipshape.stack.plugins.module_utils._certbot_model import DIRECTORIES, complete
 from ansible_collections.shipshape.stack.plugins.module_utils._certbot_plan import (
@@ -152,6 +154,22 @@ def test_another_request_is_a_new_chance(changed):
 def test_the_order_of_names_is_not_another_request():
     cert = {**CERT, "domains": CERT["domains"][::-1]}
     assert decide(cert, None, failed(3), POLICY, NOW + 1).verb == "wait"
+
+
+@given(st.integers(1, 40))
+def test_what_was_written_down_is_read_again(count):
+    assert Attempt.of(asdict(failed(count))) == failed(count)
+    assert Attempt.of({**asdict(failed(count)), "since": 1}) == failed(count)
+
+
+@pytest.mark.parametrize("data", [None, "x", [], {}, {"since": 1}, {"failures": "3", "next_try": [], "reason": 1}])
+def test_what_is_no_attempt_is_none(data):
+    assert Attempt.of(data) == Attempt()
+
+
+@pytest.mark.parametrize("when", [-1.0, float("nan"), float("inf"), 1e300])
+def test_a_time_that_no_clock_shows_is_none(when):
+    assert Attempt.of({"failures": 2, "next_try": when}) == Attempt(2)
 
 
 def test_the_user_may_ask_for_a_try_at_once():

@@ -98,6 +98,11 @@ def test_one_that_is_signed_by_itself(world):
         (lambda root, middle, server: {"domains": ["x.y.b.org"]}, "it does not cover x.y.b.org"),
         (lambda root, middle, server: {"chain": b""}, "no block of PEM"),
         (
+            lambda root, middle, server: {"chain": server.private() + server.pem + middle.pem},
+            "holds a private key, too",
+        ),
+        (lambda root, middle, server: {"chain": server.pem + middle.pem + server.private(b"x")}, "holds a private key"),
+        (
             lambda root, middle, server: {"chain": b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"},
             "cannot be read",
         ),
@@ -107,6 +112,7 @@ def test_what_is_refused(world, make, words):
     found = refused(world, **make(*world))
     assert any(words in each for each in found), found
     assert "hunter2" not in str(found)
+    assert "BEGIN" not in str(found)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ import os
 import stat
 
 import pytest
+from ansible_collections.shipshape.stack.plugins.module_utils import _certificate_services as services
 from ansible_collections.shipshape.stack.plugins.module_utils import _certificate_store as store
 from ansible_collections.shipshape.stack.plugins.module_utils._certificate_deploy import (
     Spec,
     World,
+    behind,
     deploy,
     pending,
     read_json,
@@ -180,6 +182,73 @@ def test_commands_are_run_once_for_each_certificate(world, tmp_path):
     assert log.read_text() == "run\nrun\n"
 
 
+def borrow(world):
+    """As nginx_config does it."""
+    home = store.folder("shop", world.nginx_root)
+    os.makedirs(os.path.join(home, store.BORROWED))
+    for name, content in ((store.CHAIN, b"chain of another"), (store.KEY, b"key of another")):
+        with open(os.path.join(home, store.BORROWED, name), "wb") as file:
+            file.write(content)
+    store.point("shop", store.BORROWED, world.nginx_root)
+    return home
+
+
+def test_what_is_borrowed_goes_with_the_first_of_its_own(world, server):
+    home = borrow(world)
+    assert not store.has_own("shop", world.nginx_root)
+    assert not store.ensure_placeholder("shop", run_command, world.nginx_root)
+    assert pending("shop", ONE.identity, Spec(), world) == ["nginx"]
+    assert deploy("shop", ONE, Spec(), world) == (["nginx"], [])
+    assert server.served == ONE.chain
+    assert store.has_own("shop", world.nginx_root)
+    assert sorted(os.listdir(home)) == sorted([ONE.identity, "current"])
+
+
+def test_what_is_borrowed_is_served_while_nginx_refuses_its_own(world, server):
+    home = borrow(world)
+    server.refuses = {ONE.chain}
+    assert deploy("shop", ONE, Spec(), world)[0] == []
+    assert store.target("shop", world.nginx_root) == store.BORROWED
+    assert server.served == b"chain of another"
+    store.prune("shop", [], world.nginx_root)
+    assert os.listdir(os.path.join(home, store.BORROWED))
+    # What the record says was before somebody took the folder away.
+    write_json(world.record, {"shop": {"nginx": ONE.identity}})
+    assert behind("shop", ONE.identity, Spec(), world)
+    server.refuses = set()
+    assert deploy("shop", ONE, Spec(), world) == (["nginx"], [])
+
+
+def test_what_is_borrowed_is_not_withdrawn(world, server):
+    borrow(world)
+    assert not withdraw("shop", Spec(), world)
+    assert store.target("shop", world.nginx_root) == store.BORROWED
+    assert server.reloads == 0
+
+
+def test_a_copy_that_its_server_refuses_is_led_back(world, monkeypatch):
+    spec, root = Spec(("redis",)), world.services["redis"].root
+    assert deploy("shop", ONE, spec, world) == (["redis"], [])
+
+    def refuse(*_words):
+        raise store.CertificateError("redis did not take the certificate: it says: ERR")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "reload_redis", refuse)
+        assert "it says: ERR" in deploy("shop", TWO, spec, world)[1][0]
+    assert store.target("shop", root) == ONE.identity
+    assert pending("shop", TWO.identity, spec, world) == ["redis"]
+    assert deploy("shop", TWO, spec, world) == (["redis"], [])
+    assert store.target("shop", root) == TWO.identity
+
+
+@pytest.mark.parametrize("record", [{"shop": "no"}, {"shop": ["nginx"]}, {"shop": None}])
+def test_a_record_of_another_form_is_none(world, record):
+    write_json(world.record, {**record, "other": {"nginx": "x"}})
+    assert deploy("shop", ONE, Spec(), world) == (["nginx"], [])
+    assert read_json(world.record) == {"shop": {"nginx": ONE.identity}, "other": {"nginx": "x"}}
+
+
 def test_back_to_the_placeholder(world, server):
     deploy("shop", ONE, Spec(), world)
     assert withdraw("shop", Spec(), world)
@@ -272,3 +341,35 @@ def test_the_hook_withholds_hsts_from_certificates_of_staging(lineage, world):
 def test_the_hook_without_a_name(lineage, world, monkeypatch):
     monkeypatch.delenv("RENEWED_LINEAGE", raising=False)
     assert call(lineage, world) == 3
+
+
+def test_the_timer_brings_what_a_hook_could_not(lineage, world, server, capsys):
+    placeholder(world)
+    server.refuses = {ONE.chain}
+    assert call(lineage, world, "shop") == 1
+    assert call(lineage, world, "--pending") == 1  # and so the unit fails
+    assert "refuses: [emerg] no" in capsys.readouterr().err
+    server.refuses, server.reloads = set(), 0
+    assert call(lineage, world, "--pending") == 0
+    assert server.served == ONE.chain
+    assert call(lineage, world, "--pending") == 0
+    assert server.reloads == 1
+    assert not os.path.exists(store.folder("other", world.nginx_root))
+
+
+def test_the_timer_leaves_what_was_led_back_by_hand(lineage, world, server):
+    deploy("shop", TWO, Spec(), world)
+    deploy("shop", ONE, Spec(), world)
+    store.point("shop", TWO.identity, world.nginx_root)
+    assert call(lineage, world, "--pending") == 0
+    assert store.target("shop", world.nginx_root) == TWO.identity
+    (lineage / "live/shop" / store.CHAIN).write_bytes(b"chain 3")
+    assert call(lineage, world, "--pending") == 0
+    assert server.served == b"chain 3"
+
+
+def test_the_timer_goes_on_to_the_next_name(lineage, world, server):
+    commands = {name: {"targets": [], "commands": [[word]]} for name, word in (("other", "false"), ("shop", "true"))}
+    write_json(str(lineage / "deploy.json"), {"names": {**commands, "not-issued": commands["shop"]}})
+    assert call(lineage, world, "--pending") == 1
+    assert read_json(world.record) == {"shop": {"command true": ONE.identity}}
