@@ -226,11 +226,11 @@ def borrow(name: str, other: str, root: str = ROOT) -> bool:
     """
     if target(name, root) or not target(other, root) or os.path.exists(os.path.join(current(other, root), MAP_FILE)):
         return False
-    parts = []
+    parts = {}
     for part in (CHAIN, KEY):
         with open(os.path.join(current(other, root), part), "rb") as file:
-            parts.append(file.read())
-    made = add(name, Pair(*parts), Place(root))
+            parts[part] = file.read()
+    made = add(name, Pair(parts[CHAIN], parts[KEY]), Place(root))
     home = folder(name, root)
     shutil.rmtree(os.path.join(home, BORROWED), ignore_errors=True)
     os.rename(os.path.join(home, made), os.path.join(home, BORROWED))

@@ -38,7 +38,7 @@ def site_checks(
         name = tls.get("certificate") if isinstance(tls, Mapping) else None
         if not name:
             continue
-        check = {"name": f"certificate of {site['name']}", "type": "tls", "host": first}
+        check: dict[str, Any] = {"name": f"certificate of {site['name']}", "type": "tls", "host": first}
         ports = site.get("ports")
         check["port"] = ports.get("https", 443) if isinstance(ports, Mapping) else 443
         check["names"] = [each for each in site["server_names"] if not each.startswith("~")]
