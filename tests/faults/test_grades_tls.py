@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import shlex
 import subprocess
 
 import pytest
@@ -87,7 +88,7 @@ def grades(tmp_path_factory):
             path.write_text(group.shell(name, "cat /etc/nginx/tls/shop/current/root.pem"), encoding="utf-8")
 
         def asked(name, *words):
-            return ("--ip", group.address(name), "--via", f"ssh -F {config} neighbour", *words)
+            return ("--ip", group.address(name), "--via", f"ssh -F {shlex.quote(str(config))} neighbour", *words)
 
         with concurrent.futures.ThreadPoolExecutor() as pool:
             found = {
