@@ -208,15 +208,16 @@ def prune() -> None:
             shutil.rmtree(entry.path, ignore_errors=True)
 
 
-def _placeholders() -> list[str]:
+def _stand_ins() -> list[str]:
+    """Folders of certificates that are a placeholder, or another name's."""
     names = sorted(os.listdir(store.ROOT)) if os.path.isdir(store.ROOT) else []
-    return [store.folder(name) for name in names if store.is_placeholder(name)]
+    return [store.folder(name) for name in names if store.target(name) and not store.has_own(name)]
 
 
 def remains() -> list[str]:
     """What is ours of the host."""
     own = [CONF] * bool(live()) + [ROOT] * os.path.isdir(ROOT) + [DISTRIBUTION] * os.path.exists(DISTRIBUTION)
-    return [*own, *_placeholders()]
+    return [*own, *_stand_ins()]
 
 
 def remove() -> None:
@@ -230,7 +231,7 @@ def remove() -> None:
     for path in (BACK, NEXT):
         forget(path)
     drop_tests()
-    for path in [*_placeholders(), ROOT]:
+    for path in [*_stand_ins(), ROOT]:
         shutil.rmtree(path, ignore_errors=True)
     with contextlib.suppress(OSError):
         os.rmdir(store.ROOT)

@@ -362,7 +362,8 @@ def test_absent_leaves_renewals_that_work(served):
     gone = run(served, SHOP, state="absent")
     assert gone.code == 0, gone.output
     look = (
-        "find /etc/letsencrypt /etc/systemd/system/certbot* /usr/local/lib/shipshape/* -name '*shipshape*' 2>/dev/null || true;"
+        "find /etc/letsencrypt /etc/systemd/system/certbot* /usr/local/lib/shipshape/* -name '*shipshape*' 2>/dev/null"
+        " || true;"
         " grep renew_hook /etc/letsencrypt/renewal/shop.conf || true"
     )
     assert set(each(served, look).values()) == {""}
