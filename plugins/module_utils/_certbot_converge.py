@@ -23,6 +23,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils import _certificat
 from ansible_collections.shipshape.stack.plugins.module_utils import _certificate_hook as hook
 from ansible_collections.shipshape.stack.plugins.module_utils import _certificate_store as store
 from ansible_collections.shipshape.stack.plugins.module_utils._certbot_report import Report, describe, line
+from ansible_collections.shipshape.stack.plugins.module_utils._config_files import read_text
 
 ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -272,7 +273,7 @@ def leave(options: Mapping[str, Any], check_mode: bool) -> Report:
     report = Report()
     for name in host.lineage_names():
         path = host.configuration_path(name)
-        old = host.read_text(path)
+        old = read_text(path)
         if renewal.parse(old).get(renewal.PARAMETERS, {}).get("renew_hook") != options["hook"]:
             continue
         new = renewal.set_values(old, renewal.PARAMETERS, {"renew_hook": None})

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,10 @@ from ansible_collections.shipshape.stack.plugins.module_utils import _certbot_cr
 from ansible_collections.shipshape.stack.plugins.module_utils import _certbot_renewal as renewal
 from ansible_collections.shipshape.stack.plugins.module_utils import _certbot_x509 as certificates
 from ansible_collections.shipshape.stack.plugins.module_utils._certbot_plan import Leaf, Lineage
-from ansible_collections.shipshape.stack.plugins.module_utils._certificate_deploy import STATE, run_command
+from ansible_collections.shipshape.stack.plugins.module_utils._certificate_deploy import STATE
 from ansible_collections.shipshape.stack.plugins.module_utils._certificate_store import CertificateError
+from ansible_collections.shipshape.stack.plugins.module_utils._config_files import read_text
+from ansible_collections.shipshape.stack.plugins.module_utils._run_command import run_command
 
 ETC = "/etc/letsencrypt"
 TIMER = "certbot.timer"
@@ -44,10 +45,6 @@ def read(path: str) -> bytes:
             return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return b""
-
-
-def read_text(path: str) -> str:
-    return read(path).decode("utf-8", "surrogateescape")
 
 
 def replace(path: str, text: str) -> None:
@@ -136,19 +133,9 @@ def busy(text: str) -> bool:
 
 
 def _call(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
-    process = subprocess.Popen(
-        list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        errors="replace", start_new_session=True, env={**os.environ, "LC_ALL": "C.UTF-8", **environment},
-    )  # fmt: skip
-    try:
-        text, _none = process.communicate(timeout=ISSUE_SECONDS)
-        return process.returncode, text
-    except subprocess.TimeoutExpired:
-        return 124, f"no answer within {ISSUE_SECONDS} s"
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)  # it takes its challenges away
-            process.wait()
+    # By SIGTERM it takes its challenges away before it ends.
+    rc, out, err = run_command(argv, environment, ISSUE_SECONDS, signal.SIGTERM)
+    return rc, out + err
 
 
 def reason(text: str) -> str:

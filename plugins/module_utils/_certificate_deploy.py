@@ -14,8 +14,6 @@ import contextlib
 import json
 import os
 import shlex
-import signal
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,30 +21,10 @@ from typing import Any
 from . import _certificate_nginx as nginx
 from . import _certificate_services as services
 from . import _certificate_store as store
+from ._run_command import run_command
 
 STATE = "/var/lib/shipshape/certbot"
-COMMAND_SECONDS = 120
 NGINX = "nginx"
-
-
-def run_command(argv: Sequence[str]) -> tuple[int, str, str]:
-    """In a process group of its own, so that a timeout ends its children too."""
-    try:
-        process = subprocess.Popen(
-            list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True, env={**os.environ, "LC_ALL": "C.UTF-8"},
-        )  # fmt: skip
-    except OSError as exc:
-        return 127, "", f"{argv[0]}: {exc.strerror}"
-    try:
-        out, err = process.communicate(timeout=COMMAND_SECONDS)
-        return process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
-    except subprocess.TimeoutExpired:
-        return 124, "", f"no answer within {COMMAND_SECONDS} s"
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 def read_json(path: str) -> dict[str, Any]:
@@ -169,10 +147,7 @@ def _deploy_copy(name: str, target: str, pair: store.Pair, world: World) -> None
     old = store.target(name, place.root)
     store.point(name, store.add(name, pair, place), place.root)
     try:
-        if target == "postgresql":
-            services.reload_postgresql(world.run)
-        else:
-            services.reload_redis(target, name)
+        world.services[target].reload(name, world.run)
     except BaseException:
         # The server goes on with what it has in memory; so it would at its next start.
         if old:

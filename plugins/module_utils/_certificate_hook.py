@@ -26,11 +26,7 @@ STAGING = ("acme-staging",)
 
 
 def read_pair(lineage: str, server: str = "") -> store.Pair:
-    contents = []
-    for name in (store.CHAIN, store.KEY):
-        with open(os.path.join(lineage, name), "rb") as file:
-            contents.append(file.read())
-    return store.Pair(contents[0], contents[1], any(word in server for word in STAGING))
+    return store.Pair.read(lineage, any(word in server for word in STAGING))
 
 
 def server_of(name: str, folder: str) -> str:

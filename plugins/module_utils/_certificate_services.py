@@ -12,7 +12,9 @@ import grp
 import os
 import pwd
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from . import _certificate_store as store
 
@@ -24,6 +26,8 @@ class Service:
     """Whose copies they are: a user of its own, or root's with a group."""
 
     root: str
+    # Tells the service that the certificate of a name is another one.
+    reload: Callable[[str, store.Run], bool]
     user: str = ""
     group: str = ""
     key_mode: int = 0o600
@@ -40,15 +44,7 @@ class Service:
         return store.Place(self.root, account.pw_uid, gid, self.key_mode)
 
 
-# PostgreSQL takes a key only if it is its own. Redis runs in a user namespace, where it has its group alone.
-SERVICES = {
-    "postgresql": Service("/etc/postgresql/tls", user="postgres"),
-    "redis": Service("/etc/redis/tls", group="redis", key_mode=0o640),
-    "valkey": Service("/etc/valkey/tls", group="valkey", key_mode=0o640),
-}
-
-
-def reload_postgresql(run: store.Run) -> bool:
+def reload_postgresql(_name: str, run: store.Run) -> bool:
     """Every cluster that runs reads its files anew."""
     rc, out, _err = run(["pg_lsclusters", "--no-header"])
     running = [line.split() for line in out.splitlines() if rc == 0 and line.split()[3:4] == ["online"]]
@@ -90,7 +86,7 @@ class Redis:
         self.socket.close()
 
 
-def reload_redis(flavour: str, name: str, base: str = "") -> bool:
+def reload_redis(flavour: str, name: str, _run: store.Run, base: str = "") -> bool:
     """Tell the running server the same paths again, and it reads them anew. False where it serves something else."""
     where = f"{base}/run/{flavour}/shipshape.sock"
     if not os.path.exists(where):
@@ -101,7 +97,7 @@ def reload_redis(flavour: str, name: str, base: str = "") -> bool:
             server.ask("AUTH", "shipshape", file.read().strip())
         words = iter(server.ask("CONFIG", "GET", "tls-*-file"))
         served = {key: next(words) for key in words}
-        folder = store.current(name, f"{base}{SERVICES[flavour].root}")
+        folder = store.current(name, f"{base}/etc/{flavour}/tls")
         paths = {"tls-cert-file": os.path.join(folder, store.CHAIN), "tls-key-file": os.path.join(folder, store.KEY)}
         if any(served.get(key) != path for key, path in paths.items()):
             return False
@@ -111,3 +107,13 @@ def reload_redis(flavour: str, name: str, base: str = "") -> bool:
         raise store.CertificateError(f"{flavour} did not take the certificate: {exc}") from exc
     finally:
         server.close()
+
+
+# PostgreSQL takes a key only if it is its own. Redis runs in a user namespace, where it has its group alone.
+SERVICES = {
+    "postgresql": Service("/etc/postgresql/tls", reload_postgresql, user="postgres"),
+    **{
+        flavour: Service(f"/etc/{flavour}/tls", partial(reload_redis, flavour), group=flavour, key_mode=0o640)
+        for flavour in ("redis", "valkey")
+    },
+}

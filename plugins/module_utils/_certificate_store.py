@@ -56,6 +56,15 @@ class Pair:
     def identity(self) -> str:
         return hashlib.sha256(self.chain).hexdigest()[:16]
 
+    @classmethod
+    def read(cls, where: str, untrusted: bool = False) -> Pair:
+        """What is in a folder."""
+        contents = []
+        for name in (CHAIN, KEY):
+            with open(os.path.join(where, name), "rb") as file:
+                contents.append(file.read())
+        return cls(contents[0], contents[1], untrusted)
+
 
 @dataclass(frozen=True)
 class Place:
@@ -113,24 +122,38 @@ def point(name: str, where: str, root: str = ROOT) -> bool:
 @contextlib.contextmanager
 def lock(path: str = LOCK, wait: float = LOCK_SECONDS, mode: int = 0o755) -> Iterator[None]:
     """One at a time; the kernel lets go of it however its holder ends."""
-    os.makedirs(path, mode=mode, exist_ok=True)
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     end = time.monotonic() + wait
+    while True:
+        handle = _try_lock(path, mode)
+        if handle is not None:
+            break
+        if time.monotonic() >= end:
+            raise CertificateError(
+                f"another run holds the lock on {path} for more than {wait:g} s: wait for it, or find it with"
+                f" `fuser -v {path}`"
+            )
+        time.sleep(0.1)
     try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= end:
-                    raise CertificateError(
-                        f"another run holds the lock on {path} for more than {wait:g} s: wait for it, or find it"
-                        f" with `fuser -v {path}`"
-                    ) from None
-                time.sleep(0.1)
         yield
     finally:
         os.close(handle)
+
+
+def _try_lock(path: str, mode: int) -> int | None:
+    os.makedirs(path, mode=mode, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever held it may have removed the folder, and others lock the next one of that name.
+        if os.path.samestat(os.fstat(handle), os.stat(path)):
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(handle)
+    return None
 
 
 # --- a real certificate -----------------------------------------------------------------------------------------------
@@ -226,11 +249,7 @@ def borrow(name: str, other: str, root: str = ROOT) -> bool:
     """
     if target(name, root) or not target(other, root) or os.path.exists(os.path.join(current(other, root), MAP_FILE)):
         return False
-    parts = {}
-    for part in (CHAIN, KEY):
-        with open(os.path.join(current(other, root), part), "rb") as file:
-            parts[part] = file.read()
-    made = add(name, Pair(parts[CHAIN], parts[KEY]), Place(root))
+    made = add(name, Pair.read(current(other, root)), Place(root))
     home = folder(name, root)
     shutil.rmtree(os.path.join(home, BORROWED), ignore_errors=True)
     os.rename(os.path.join(home, made), os.path.join(home, BORROWED))

@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
-import signal
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,9 +27,8 @@ from ansible_collections.shipshape.stack.plugins.module_utils._config_restore im
     sync_directory,
 )
 from ansible_collections.shipshape.stack.plugins.module_utils._config_rollback import Guard, Run
+from ansible_collections.shipshape.stack.plugins.module_utils._run_command import run_command
 
-# A validator that hangs must not hold the lock for ever.
-COMMAND_SECONDS = 120
 LOCK_SECONDS = 30.0
 
 
@@ -41,30 +38,6 @@ class CommandError(ConfigError):
     def __init__(self, message: str, result: dict[str, Any]) -> None:
         super().__init__(message)
         self.result = result
-
-
-def run_command(argv: Sequence[str]) -> tuple[int, str, str]:
-    """In a process group of its own, so that a timeout ends its children too."""
-    try:
-        process = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
-        )
-    except OSError as exc:
-        return 127, "", f"{argv[0]}: {exc.strerror}"
-    try:
-        out, err = process.communicate(timeout=COMMAND_SECONDS)
-        return process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
-    except subprocess.TimeoutExpired:
-        return 124, "", f"no answer within {COMMAND_SECONDS} s"
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 def no_hook(_point: str) -> None:

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from ._config_apply import run_command
 from ._config_restore import ConfigError
 from ._postgresql_conf import Live
 from ._postgresql_server import acting_as, psycopg
+from ._run_command import run_command
 
 OWNER = "postgres"
 ANY = {"*": ["127.0.0.1", "::1"], "0.0.0.0": ["127.0.0.1"], "::": ["::1"]}  # noqa: S104

@@ -19,10 +19,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from . import _postgresql_cluster as server
-from ._config_apply import run_command
 from ._config_restore import ConfigError
 from ._postgresql_cluster import Cluster
 from ._postgresql_conf import complaint, culprits
+from ._run_command import run_command
 
 PLACE = "/var/lib/shipshape/postgresql"
 START_SECONDS = 60.0

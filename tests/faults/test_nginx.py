@@ -530,7 +530,7 @@ echo "$seams seams"
 @pytest.fixture(scope="module")
 def equipped(up):
     converge(up)
-    patterns = ("_config_*", "_nginx_*", "_certificate_*")
+    patterns = ("_config_*", "_nginx_*", "_certificate_*", "_run_command")
     names = [path.name for pattern in patterns for path in (ROOT / "plugins/module_utils").glob(f"{pattern}.py")]
     folder = "/root/lib/ansible_collections/shipshape/stack/plugins/module_utils"
     for name in up.names:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from dataclasses import replace
 
 import pytest
-from ansible_collections.shipshape.stack.plugins.module_utils import _certificate_services as services
 from ansible_collections.shipshape.stack.plugins.module_utils import _certificate_store as store
 from ansible_collections.shipshape.stack.plugins.module_utils._certificate_deploy import (
     Spec,
@@ -58,7 +58,7 @@ def world(tmp_path, server, monkeypatch):
         lock=str(tmp_path / "lock"),
         state=str(tmp_path / "state"),
         reload_nginx=server,
-        services={"redis": Service(str(tmp_path / "redis/tls")), "valkey": Service(str(tmp_path / "valkey/tls"))},
+        services={name: Service(str(tmp_path / name / "tls"), lambda *_words: True) for name in ("redis", "valkey")},
     )
 
 
@@ -226,16 +226,15 @@ def test_what_is_borrowed_is_not_withdrawn(world, server):
     assert server.reloads == 0
 
 
-def test_a_copy_that_its_server_refuses_is_led_back(world, monkeypatch):
+def test_a_copy_that_its_server_refuses_is_led_back(world):
     spec, root = Spec(("redis",)), world.services["redis"].root
     assert deploy("shop", ONE, spec, world) == (["redis"], [])
 
     def refuse(*_words):
         raise store.CertificateError("redis did not take the certificate: it says: ERR")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(services, "reload_redis", refuse)
-        assert "it says: ERR" in deploy("shop", TWO, spec, world)[1][0]
+    refusing = replace(world, services={"redis": Service(root, refuse)})
+    assert "it says: ERR" in deploy("shop", TWO, spec, refusing)[1][0]
     assert store.target("shop", root) == ONE.identity
     assert pending("shop", TWO.identity, spec, world) == ["redis"]
     assert deploy("shop", TWO, spec, world) == (["redis"], [])

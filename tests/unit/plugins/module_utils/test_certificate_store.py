@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pathlib
 import subprocess
+import threading
 
 import pytest
 from ansible_collections.shipshape.stack.plugins.module_utils import _certificate_store as store
@@ -63,3 +64,31 @@ def test_nothing_is_borrowed_of_who_has_nothing(root, lender):
         store.ensure_placeholder(lender, run, root)
     assert not store.borrow("new", lender, root)
     assert store.target("new", root) == ""
+
+
+def test_a_lock_is_one_holders_and_says_so(root):
+    folder = os.path.join(root, "lock")
+    second = store.lock(folder, wait=0)
+    with store.lock(folder), pytest.raises(store.CertificateError, match="another run holds the lock"), second:
+        pass
+    with store.lock(folder, wait=0):
+        pass
+
+
+def test_who_waits_for_a_folder_that_its_holder_removes_locks_the_next_one(root, monkeypatch):
+    folder, order, waits = os.path.join(root, "lock"), [], threading.Event()
+    monkeypatch.setattr(store.time, "sleep", lambda _seconds: waits.set())
+
+    def wait():
+        with store.lock(folder, wait=10):
+            order.append(os.stat(folder).st_ino)
+
+    with store.lock(folder):
+        old, waiter = os.stat(folder).st_ino, threading.Thread(target=wait)
+        waiter.start()
+        assert waits.wait(10)
+        os.mkdir(f"{folder}.next")  # so that the number of the old one is not given to the new one
+        os.rmdir(folder)
+    waiter.join()
+    assert len(order) == 1
+    assert order[0] != old
