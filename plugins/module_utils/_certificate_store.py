@@ -140,10 +140,11 @@ def lock(path: str = LOCK, wait: float = LOCK_SECONDS, mode: int = 0o755) -> Ite
 
 
 def _try_lock(path: str, mode: int) -> int | None:
-    os.makedirs(path, mode=mode, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.makedirs(path, mode=mode)
     try:
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except FileNotFoundError:  # removed meanwhile
         return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import pathlib
 import subprocess
-import threading
 
 import pytest
 from ansible_collections.shipshape.stack.plugins.module_utils import _certificate_store as store
@@ -75,20 +74,18 @@ def test_a_lock_is_one_holders_and_says_so(root):
         pass
 
 
-def test_who_waits_for_a_folder_that_its_holder_removes_locks_the_next_one(root, monkeypatch):
-    folder, order, waits = os.path.join(root, "lock"), [], threading.Event()
-    monkeypatch.setattr(store.time, "sleep", lambda _seconds: waits.set())
+def test_a_folder_that_is_removed_before_it_is_locked_is_no_lock(root, monkeypatch):
+    """As the holder that was waited for may remove it, and the next one makes it anew."""
+    folder, real, removed = os.path.join(root, "lock"), store.fcntl.flock, []
 
-    def wait():
-        with store.lock(folder, wait=10):
-            order.append(os.stat(folder).st_ino)
+    def flock(handle, how):
+        if not removed:
+            removed.append(os.rmdir(folder))
+        real(handle, how)
 
-    with store.lock(folder):
-        old, waiter = os.stat(folder).st_ino, threading.Thread(target=wait)
-        waiter.start()
-        assert waits.wait(10)
-        os.mkdir(f"{folder}.next")  # so that the number of the old one is not given to the new one
-        os.rmdir(folder)
-    waiter.join()
-    assert len(order) == 1
-    assert order[0] != old
+    monkeypatch.setattr(store.fcntl, "flock", flock)
+    with store.lock(folder, wait=5):
+        second = store.lock(folder, wait=0)
+        with pytest.raises(store.CertificateError, match="another run holds the lock"), second:
+            pass
+    assert len(removed) == 1
