@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.shipshape.stack.plugins.module_utils._edge import site_checks, upstream_servers
+from ansible_collections.shipshape.stack.plugins.module_utils._edge import edge_checks, upstream_servers
 
 
 class FilterModule:
     """The filters by name."""
 
     def filters(self):
-        return {"site_checks": site_checks, "upstream_servers": upstream_servers}
+        return {"edge_checks": edge_checks, "upstream_servers": upstream_servers}

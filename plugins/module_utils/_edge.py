@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_model as model
+from ansible_collections.shipshape.stack.plugins.module_utils._nginx_role import config
+
 LOOPBACK = "127.0.0.1"
-# Where `listen` names no address, or all of them.
-EVERYWHERE = {"*", "::", "0.0.0.0"}  # noqa: S104 - compared, not bound
+# Where the web server listens on all addresses of a family, that of loopback answers.
+ANSWERS = {"*": LOOPBACK, "::": "::1"}
 TRUSTED = "production"
 
 
@@ -25,24 +28,27 @@ def upstream_servers(
     return [{"address": f"[{host}]:{port}" if ":" in host else f"{host}:{port}"} for host in found]
 
 
-def site_checks(
-    sites: Iterable[Mapping[str, Any]], listen: Sequence[str], directory: str, providers: Mapping[str, str]
+def edge_checks(
+    options: Mapping[str, Any], certificates: Iterable[Mapping[str, Any]], directory: str
 ) -> list[dict[str, Any]]:
-    """A check of the type `tls` for each site that has a certificate, on the first address that is listened on."""
-    named = [each for each in listen if each not in EVERYWHERE]
-    first = named[0] if named else "::1" if set(listen) == {"::"} else LOOPBACK
-    found = []
-    for site in sites:
-        # What is wrong with a site is the role's to say, and it says it better.
-        tls = site.get("tls") if isinstance(site, Mapping) and {"name", "server_names"} <= set(site) else None
-        name = tls.get("certificate") if isinstance(tls, Mapping) else None
-        if not name:
-            continue
-        check: dict[str, Any] = {"name": f"certificate of {site['name']}", "type": "tls", "host": first}
-        ports = site.get("ports")
-        check["port"] = ports.get("https", 443) if isinstance(ports, Mapping) else 443
-        check["names"] = [each for each in site["server_names"] if not each.startswith("~")]
-        reason = _reason(directory, providers.get(name, "acme"))
+    """One of the web server, and one of the type C(tls) for each site that has a certificate."""
+    if model.problems(config(options)):
+        return []  # the role says them, and says them better
+    nginx = model.filled(config(options))
+    providers = {each.get("name"): each.get("provider") for each in certificates if isinstance(each, Mapping)}
+    address = nginx["addresses"][0]
+    found: list[dict[str, Any]] = [
+        {"name": "nginx", "type": "http", "url": f"http://{nginx['status']['listen']}{nginx['status']['path']}"}
+    ]
+    for site in filter(lambda each: each["tls"], nginx["sites"]):
+        reason = _reason(directory, providers.get(site["tls"]["certificate"]) or "acme")
+        check = {
+            "name": f"certificate of {site['name']}",
+            "type": "tls",
+            "host": ANSWERS.get(address, address),
+            "port": site["ports"]["https"],
+            "names": [each for each in site["server_names"] if not each.startswith("~")],
+        }
         found.append({**check, **({"unverified": reason} if reason else {})})
     return found
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from ansible_collections.shipshape.stack.plugins.module_utils import _certificate_store as store
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_host as host
+from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_model as model
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_proof as proof
+from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_render as rendering
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_said as said
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_swap as core
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_trial as trial
@@ -18,6 +20,18 @@ from ansible_collections.shipshape.stack.plugins.module_utils._config_apply impo
 from ansible_collections.shipshape.stack.plugins.module_utils._config_files import read_text
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_change import Change, Options, recover
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_swap import Plan, StrandedError, SwapError, Wanted
+from ansible_collections.shipshape.stack.plugins.module_utils._nginx_tls import Nginx
+
+
+def wanted_of(config: dict[str, Any], nginx: Nginx) -> Wanted:
+    """From the options, which have to be free of problems, to what shall be served by this nginx."""
+    return Wanted(
+        rendering.render(config, nginx),
+        tuple(rendering.listeners(config, nginx)),
+        said.address_of(model.filled(config)["status"]["listen"]),
+        tuple(rendering.certificates(config)),
+        tuple(rendering.logs(config)),
+    )
 
 
 def look(wanted: Wanted) -> core.Facts:

@@ -9,15 +9,14 @@ Pure functions: no I/O and no Ansible imports.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.shipshape.stack.plugins.module_utils._nginx_said import CERTIFICATE
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_text import FOLDER, ID
 
 MAIN = "nginx.conf"
-CERTIFICATE = re.compile(r"/etc/nginx/tls/([^/\s\";]+)/current/")
 ROOT = "/etc/nginx/shipshape"
 
 

@@ -112,12 +112,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_converge as work
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_host as host
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_model as model
-from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_render as rendering
 from ansible_collections.shipshape.stack.plugins.module_utils._certificate_store import CertificateError
 from ansible_collections.shipshape.stack.plugins.module_utils._config_apply import Tools
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_change import SIGNALS, Options, tell
-from ansible_collections.shipshape.stack.plugins.module_utils._nginx_said import address_of
-from ansible_collections.shipshape.stack.plugins.module_utils._nginx_swap import StrandedError, SwapError, Wanted
+from ansible_collections.shipshape.stack.plugins.module_utils._nginx_swap import StrandedError, SwapError
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_tls import Nginx, NginxError
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -132,16 +130,6 @@ NEWEST = Nginx((1, 26, 3), (3, 5, 0))
 
 def stop(number: int, _frame: Any) -> None:
     raise SwapError(f"Stopped by signal {number}")
-
-
-def wanted_of(config: dict[str, Any], nginx: Nginx) -> Wanted:
-    return Wanted(
-        rendering.render(config, nginx),
-        tuple(rendering.listeners(config, nginx)),
-        address_of(model.filled(config)["status"]["listen"]),
-        tuple(rendering.certificates(config)),
-        tuple(rendering.logs(config)),
-    )
 
 
 def main() -> None:
@@ -173,7 +161,7 @@ def reconcile(module: AnsibleModule) -> dict[str, Any]:
         raise SwapError(" ".join(f"{each}." for each in problems))
     if not host.installed() and not module.check_mode:
         raise SwapError(f"{host.PROGRAM} is not installed: install the package nginx first")
-    wanted = wanted_of(params["config"], host.version(tools) if host.installed() else NEWEST)
+    wanted = work.wanted_of(params["config"], host.version(tools) if host.installed() else NEWEST)
     options = Options(params["warnings"] == "accept", params["reload_seconds"])
     result = (work.foresee if module.check_mode else work.ensure)(wanted, tools, options)
     for warning in result.pop("warned"):

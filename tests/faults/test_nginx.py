@@ -467,9 +467,8 @@ import json, os, signal, sys, time
 sys.path.insert(0, "/root/lib")
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_change as change
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_converge as work, _nginx_host as host
-from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_model as model, _nginx_render as rendering
 from ansible_collections.shipshape.stack.plugins.module_utils._config_apply import Tools
-from ansible_collections.shipshape.stack.plugins.module_utils._nginx_swap import SwapError, Wanted
+from ansible_collections.shipshape.stack.plugins.module_utils._nginx_swap import SwapError
 def hook(point):
     seen.append(point)
     if len(seen) == int(sys.argv[1]):
@@ -481,10 +480,7 @@ def stop(number, frame):
 seen, tools, began = [], Tools(hook=hook), time.monotonic()
 for number in change.SIGNALS:
     signal.signal(number, stop)
-given = json.loads(sys.argv[2])
-nginx = host.version(tools)
-wanted = Wanted(rendering.render(given, nginx), tuple(rendering.listeners(given, nginx)), ("127.0.0.1", 8081),
-                tuple(rendering.certificates(given)), tuple(rendering.logs(given)))
+wanted = work.wanted_of(json.loads(sys.argv[2]), host.version(tools))
 try:
     result = work.ensure(wanted, tools, change.Options(seconds=10))
 except (SwapError, OSError) as exc:

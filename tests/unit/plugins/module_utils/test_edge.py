@@ -1,11 +1,21 @@
+# Copyright (c) the shipshape.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What follows from the hosts and sites of an inventory."""
+
 from __future__ import annotations
 
 import pytest
-from ansible_collections.shipshape.stack.plugins.module_utils._edge import site_checks, upstream_servers
+from ansible_collections.shipshape.stack.plugins.module_utils._edge import edge_checks, upstream_servers
 from ansible_collections.shipshape.stack.plugins.module_utils._health_plan import read_plan
 from ansible_collections.shipshape.stack.plugins.module_utils._probe_registry import REGISTRY
 
-SHOP = {"name": "shop", "server_names": ["shop.example.org", "www.shop.example.org"], "tls": {"certificate": "shop"}}
+SHOP = {
+    "name": "shop",
+    "server_names": ["shop.example.org", "www.shop.example.org"],
+    "tls": {"certificate": "shop"},
+    "locations": [{"path": "/", "type": "return", "code": 204}],
+}
 ADDRESSES = {"app1": ["198.51.100.7", "2001:db8::7"], "app2": ["2001:db8::8"], "app3": ["app3.example.org"]}
 
 
@@ -21,50 +31,60 @@ def test_no_hosts_are_no_servers():
     assert upstream_servers([], ADDRESSES, 8000, "lb1") == []
 
 
+def checks(*sites, certificates=(), directory="production", **options):
+    found = edge_checks({"nginx_sites": list(sites), **options}, certificates, directory)
+    if found:
+        read_plan({"checks": found}, REGISTRY)  # health_check takes them
+    return found
+
+
 @pytest.mark.parametrize(
-    ("directory", "providers", "reason"),
+    ("directory", "provider", "reason"),
     [
-        ("production", {}, None),
-        ("production", {"shop": "files"}, None),
-        ("staging", {"shop": "files"}, None),
-        ("staging", {}, "issued by staging"),
-        ("https://ca.example.org/dir", {}, "issued by https://ca.example.org/dir"),
-        ("production", {"shop": "self_signed"}, "self-signed"),
+        ("production", None, None),
+        ("production", "acme", None),
+        ("production", "files", None),
+        ("staging", "files", None),
+        ("staging", "acme", "issued by staging"),
+        ("staging", None, "issued by staging"),
+        ("https://ca.example.org/dir", None, "issued by https://ca.example.org/dir"),
+        ("production", "self_signed", "self-signed"),
     ],
 )
-def test_a_chain_is_judged_where_the_host_has_to_trust_it(directory, providers, reason):
-    (check,) = site_checks([SHOP], ["*", "::"], directory, providers)
+def test_a_chain_is_judged_where_the_host_has_to_trust_it(directory, provider, reason):
+    certificates = [{"name": "shop", **({"provider": provider} if provider else {})}, "mistaken"]
+    web, check = checks(SHOP, certificates=certificates, directory=directory)
+    assert web == {"name": "nginx", "type": "http", "url": "http://127.0.0.1:8081/stub_status"}
     assert check.get("unverified") == reason
-    assert (check["host"], check["names"]) == ("127.0.0.1", SHOP["server_names"])
-    read_plan({"checks": [check]}, REGISTRY)  # health_check takes it
+    assert (check["host"], check["port"], check["names"]) == ("127.0.0.1", 443, SHOP["server_names"])
+
+
+def test_a_site_without_a_certificate_has_none_to_check():
+    assert [each["name"] for each in checks({**SHOP, "tls": None})] == ["nginx"]
 
 
 @pytest.mark.parametrize(
-    "site",
-    [
-        {"name": "plain", "server_names": ["plain.example.org"]},
-        {"name": "plain", "server_names": ["plain.example.org"], "tls": None},
-        {"server_names": ["nameless.example.org"], "tls": {"certificate": "nameless"}},
-        {"name": "mistaken", "server_names": ["mistaken.example.org"], "tls": "mistaken"},
-        "mistaken",
-    ],
+    "site", [{**SHOP, "name": ""}, {**SHOP, "tls": "mistaken"}, {"tls": {"certificate": "shop"}}, "mistaken"]
 )
-def test_sites_without_a_certificate_and_mistaken_ones_have_none_to_check(site):
-    assert site_checks([site], ["*"], "production", {}) == []
+def test_of_what_the_role_refuses_there_is_nothing_to_check(site):
+    assert checks(SHOP, site) == []
 
 
 @pytest.mark.parametrize(
     ("listen", "host"),
     [
-        (["::"], "::1"),
         (["*", "::"], "127.0.0.1"),
+        (["::"], "::1"),
         (["203.0.113.7", "2001:db8::7"], "203.0.113.7"),
-        (["::", "2001:db8::7"], "2001:db8::7"),
+        (["*"], "127.0.0.1"),
     ],
 )
 def test_an_address_is_asked_that_is_listened_on(listen, host):
-    assert site_checks([SHOP], listen, "production", {})[0]["host"] == host
+    assert checks(SHOP, nginx_addresses=listen)[1]["host"] == host
 
 
-def test_a_site_on_another_port_is_asked_there():
-    assert site_checks([{**SHOP, "ports": {"https": 8443}}], ["*"], "production", {})[0]["port"] == 8443
+def test_they_ask_where_the_options_say():
+    web, site = checks(
+        {**SHOP, "ports": {"https": 8443}}, nginx_status={"listen": "127.0.0.1:9000"}, nginx_warnings="accept"
+    )
+    assert (web["url"], site["port"]) == ("http://127.0.0.1:9000/stub_status", 8443)
