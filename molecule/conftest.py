@@ -16,3 +16,10 @@ def address(host):
     state = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / ".cache/hosts"
     known = json.loads((state / os.environ["MOLECULE_SCENARIO_NAME"] / "hosts.json").read_text(encoding="utf-8"))
     return next(entry["address"] for entry in known["hosts"] if entry["name"] == name)
+
+
+@pytest.fixture
+def as_root(host):
+    """Commands of the test are root's: for `pytest.mark.usefixtures`."""
+    with host.sudo():
+        yield

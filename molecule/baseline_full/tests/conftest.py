@@ -22,14 +22,3 @@ def login(host):
         return subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=60, check=False)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def playbook():
-    """Run a playbook on the hosts of the scenario."""
-
-    def run(path, *arguments):
-        argv = ["ansible-playbook", f"--inventory={os.environ['MOLECULE_INVENTORY_FILE']}", *arguments, str(path)]
-        return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-
-    return run

@@ -6,11 +6,7 @@ import json
 
 import pytest
 
-
-@pytest.fixture(autouse=True)
-def _as_root(host):
-    with host.sudo():
-        yield
+pytestmark = pytest.mark.usefixtures("as_root")
 
 
 def test_packages(host):

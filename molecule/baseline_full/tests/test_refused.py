@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from scenario import mistake, run_tasks
 
 MISTAKES = [
     ({"baseline_timezon": "UTC"}, "did you mean baseline_timezone"),
@@ -31,32 +31,10 @@ FILES = "/etc/apt/apt.conf.d/* /etc/sudoers.d/* /etc/sysctl.d/* /etc/shipshape/*
 STATE = f"sha256sum {FILES}; getent passwd"
 
 
-def attempt(options, reason):
-    """A task that runs the role with a mistake, and fails unless the role refused it with the reason."""
-    return {
-        "name": reason,
-        "block": [
-            {"ansible.builtin.include_role": {"name": "shipshape.stack.baseline"}, "vars": options},
-            {"ansible.builtin.fail": {"msg": "it was taken"}},
-        ],
-        "rescue": [
-            {
-                "ansible.builtin.assert": {
-                    "that": "reason in ansible_failed_result | string",
-                    "fail_msg": "{{ ansible_failed_result | string }}",
-                },
-                "vars": {"reason": reason},
-            }
-        ],
-    }
-
-
-def test_mistakes_change_nothing(host, playbook, tmp_path):
-    plays = [{"hosts": "all", "become": True, "tasks": [attempt(*mistake) for mistake in MISTAKES]}]
-    (tmp_path / "mistakes.yml").write_text(json.dumps(plays))
+def test_mistakes_change_nothing(host):
     with host.sudo():
         before = host.run(STATE).stdout
-        found = playbook(tmp_path / "mistakes.yml")
+        found = run_tasks(*(mistake("baseline", *each) for each in MISTAKES))
         assert found.returncode == 0, found.stdout
         recap = found.stdout.split("PLAY RECAP")[1]
         assert recap.count("changed=0") == recap.count("ok=")

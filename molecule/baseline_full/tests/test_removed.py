@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from conftest import ROOT
+from scenario import ROOT, run_playbook
 
 
 @pytest.fixture(scope="module")
-def removed(playbook):
-    runs = [playbook(ROOT / "molecule/shared/converge.yml", "-e", "baseline_state=absent") for _run in range(2)]
+def removed():
+    runs = [run_playbook(ROOT / "molecule/shared/converge.yml", "-e", "baseline_state=absent") for _run in range(2)]
     assert [run.returncode for run in runs] == [0, 0], runs[0].stdout + runs[1].stdout
     return runs
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-
-@pytest.fixture(autouse=True)
-def _as_root(host):
-    with host.sudo():
-        yield
+pytestmark = pytest.mark.usefixtures("as_root")
 
 
 def test_the_timer_came_back_with_the_host(host):

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("as_root")
+
 ETC = "/etc/letsencrypt"
 SHOWN = "openssl s_client -connect 127.0.0.1:443 -servername {} </dev/null 2>/dev/null | openssl x509 -noout {}"
 FETCH = "curl -sS --cacert /etc/pebble/roots.pem --resolve {0}:443:127.0.0.1 -D- https://{0}/"
@@ -29,12 +31,6 @@ while not os.path.exists("/tmp/stop"):
         failed.append(repr(exc))
 print(json.dumps({"done": done, "failed": failed, "serials": sorted(serials)}))
 """
-
-
-@pytest.fixture(autouse=True)
-def _as_root(host):
-    with host.sudo():
-        yield
 
 
 def shown(host, what, name="shop.example.org"):

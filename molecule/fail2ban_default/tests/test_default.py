@@ -6,30 +6,19 @@ import json
 import os
 import pathlib
 import subprocess
-import time
 
 import pytest
+from scenario import until
+
+pytestmark = pytest.mark.usefixtures("as_root")
 
 ROOT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-
-
-@pytest.fixture(autouse=True)
-def _as_root(host):
-    with host.sudo():
-        yield
 
 
 @pytest.fixture
 def places():
     known = json.loads((ROOT / ".cache/hosts/fail2ban_default/hosts.json").read_text(encoding="utf-8"))
     return {entry["name"]: entry for entry in known["hosts"]}
-
-
-def until(condition, seconds, what):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.3)
 
 
 def elsewhere(name, script):

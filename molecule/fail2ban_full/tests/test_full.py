@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pathlib
-import time
 
 import pytest
 import yaml
+from scenario import until
 
 SCENARIO = pathlib.Path(__file__).resolve().parents[1]
 SPECS = pathlib.Path(__file__).resolve().parents[3] / "roles/fail2ban/meta/argument_specs.yml"
@@ -17,13 +17,6 @@ def _as_root(host):
     with host.sudo():
         until(lambda: host.run("fail2ban-client ping").rc == 0, 20, "an answer")
         yield
-
-
-def until(condition, seconds, what):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.3)
 
 
 def asked(host, *words):

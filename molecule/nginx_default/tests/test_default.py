@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import time
 
 import pytest
+from scenario import until
 
 
 @pytest.fixture(autouse=True)
 def _as_root(host):
     with host.sudo():
-        end = time.monotonic() + 20
-        while host.run("systemctl is-active nginx").stdout.strip() != "active":
-            assert time.monotonic() < end, "nginx did not come back with the host"
-            time.sleep(0.3)
+        until(lambda: host.run("systemctl is-active nginx").stdout.strip() == "active", 20, "nginx, with the host")
         yield
 
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import pathlib
 import shlex
 import socket
 import subprocess
-import time
 from dataclasses import dataclass
 
 import pytest
-
-ROOT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 
 
 @dataclass
@@ -38,13 +33,6 @@ class Answer:
         values = [value for key, value in self.told["headers"] if key == name.lower()]
         assert len(values) <= 1, f"{name} reached it {len(values)} times: {values}"
         return values[0] if values else None
-
-
-def until(condition, seconds, what):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.3)
 
 
 @pytest.fixture(autouse=True)
@@ -87,16 +75,3 @@ def here(address):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         asked.connect((address, 9))
         return asked.getsockname()[0]
-
-
-@pytest.fixture(scope="session")
-def playbook(tmp_path_factory):
-    """Run tasks on the hosts of the scenario."""
-
-    def run(*tasks):
-        path = tmp_path_factory.mktemp("play") / "play.yml"
-        path.write_text(json.dumps([{"hosts": "all", "become": True, "tasks": tasks}]))
-        argv = ["ansible-playbook", f"--inventory={os.environ['MOLECULE_INVENTORY_FILE']}", str(path)]
-        return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-
-    return run

@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 import yaml
-from conftest import until
+from scenario import until
 
 SCENARIO = pathlib.Path(__file__).resolve().parents[1]
 SPECS = pathlib.Path(__file__).resolve().parents[3] / "roles/nginx/meta/argument_specs.yml"

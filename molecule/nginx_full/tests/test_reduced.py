@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from scenario import mistake, run_tasks
 
 ONE = [
     {
@@ -47,31 +48,11 @@ MISTAKES = [
 ]
 
 
-def attempt(options, reason):
-    """A task that runs the role with a mistake, and fails unless the role refused it with the reason."""
-    return {
-        "name": "Refuse a mistake",
-        "block": [
-            {"ansible.builtin.include_role": {"name": "shipshape.stack.nginx"}, "vars": options},
-            {"ansible.builtin.fail": {"msg": "it was taken"}},
-        ],
-        "rescue": [
-            {
-                "ansible.builtin.assert": {
-                    "that": "reason in ansible_failed_result | string",
-                    "fail_msg": "{{ ansible_failed_result | string }}",
-                },
-                "vars": {"reason": reason},
-            }
-        ],
-    }
-
-
 @pytest.fixture(scope="module")
-def reduced(playbook):
+def reduced():
     """A fifth of the sites, and then every mistake. One run, as it does not take long then."""
     role = {"ansible.builtin.include_role": {"name": "shipshape.stack.nginx"}, "vars": {"nginx_sites": ONE}}
-    done = playbook(role, *(attempt(*mistake) for mistake in MISTAKES))
+    done = run_tasks(role, *(mistake("nginx", *each) for each in MISTAKES))
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 

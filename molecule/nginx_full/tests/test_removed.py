@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from scenario import run_tasks
 
 
 @pytest.fixture(scope="module")
-def removed(playbook):
+def removed():
     role = {"ansible.builtin.include_role": {"name": "shipshape.stack.nginx"}, "vars": {"nginx_state": "absent"}}
-    done = playbook(role, role)
+    done = run_tasks(role, role)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 

@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("as_root")
+
 VERSIONS = {"12": "15", "13": "17"}
-
-
-@pytest.fixture(autouse=True)
-def _as_root(host):
-    with host.sudo():
-        yield
 
 
 @pytest.fixture

@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("as_root")
+
 SECRETS = {"shop": "shop-Secret-1", "reader": "reader-Secret-1", "faraway": "far-Secret-1", "boss": "boss-Secret-1"}
-
-
-@pytest.fixture(autouse=True)
-def _as_root(host):
-    with host.sudo():
-        yield
 
 
 def test_no_secret_is_left_anywhere(host):

@@ -12,15 +12,11 @@ import pathlib
 import pytest
 import yaml
 
+pytestmark = pytest.mark.usefixtures("as_root")
+
 SCENARIO = pathlib.Path(__file__).resolve().parents[1]
 SPECS = SCENARIO.parents[1] / "roles/postgresql/meta/argument_specs.yml"
 SECRETS = {"shop": "shop-Secret-1", "reader": "reader-Secret-1", "faraway": "far-Secret-1", "boss": "boss-Secret-1"}
-
-
-@pytest.fixture(autouse=True)
-def _as_root(host):
-    with host.sudo():
-        yield
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from scenario import until
 
 CLI = "REDISCLI_AUTH=$(cat /etc/redis/shipshape.password) redis-cli -s /run/redis/shipshape.sock --user shipshape"
 
@@ -14,13 +15,6 @@ def _as_root(host):
     with host.sudo():
         until(lambda: host.run(f"{CLI} ping").stdout.strip() == "PONG", 20, "an answer")
         yield
-
-
-def until(condition, seconds, what):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.3)
 
 
 def setting(host, key):

@@ -13,6 +13,8 @@ import time
 import pytest
 import yaml
 
+pytestmark = pytest.mark.usefixtures("as_root")
+
 ROOT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 SCENARIO = pathlib.Path(__file__).resolve().parents[1]
 SPECS = ROOT / "roles/redis/meta/argument_specs.yml"
@@ -30,12 +32,6 @@ try:
 except redis.RedisError as exc:
     print(type(exc).__name__, exc)
 """
-
-
-@pytest.fixture(autouse=True)
-def _as_root(host):
-    with host.sudo():
-        yield
 
 
 @pytest.fixture

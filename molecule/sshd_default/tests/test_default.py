@@ -7,13 +7,9 @@ import subprocess
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("as_root")
+
 AUDIT = pathlib.Path(__file__).resolve().parents[3] / "tests/grade/ssh-audit"
-
-
-@pytest.fixture(autouse=True)
-def _as_root(host):
-    with host.sudo():
-        yield
 
 
 def effective(host, user="admin"):

@@ -8,14 +8,10 @@ import subprocess
 import pytest
 import yaml
 
+pytestmark = pytest.mark.usefixtures("as_root")
+
 SCENARIO = pathlib.Path(__file__).resolve().parents[1]
 SPECS = pathlib.Path(__file__).resolve().parents[3] / "roles/sshd/meta/argument_specs.yml"
-
-
-@pytest.fixture(autouse=True)
-def _as_root(host):
-    with host.sudo():
-        yield
 
 
 def effective(host, user):

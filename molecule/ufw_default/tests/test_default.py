@@ -6,11 +6,7 @@ import socket
 
 import pytest
 
-
-@pytest.fixture(autouse=True)
-def _as_root(host):
-    with host.sudo():
-        yield
+pytestmark = pytest.mark.usefixtures("as_root")
 
 
 @pytest.fixture

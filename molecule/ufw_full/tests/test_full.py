@@ -10,6 +10,8 @@ import socket
 import pytest
 import yaml
 
+pytestmark = pytest.mark.usefixtures("as_root")
+
 SCENARIO = pathlib.Path(__file__).resolve().parents[1]
 SPECS = pathlib.Path(__file__).resolve().parents[3] / "roles/ufw/meta/argument_specs.yml"
 KNOCK = """
@@ -21,12 +23,6 @@ for _ in range(9):
     except OSError as exc:
         print(type(exc).__name__)
 """
-
-
-@pytest.fixture(autouse=True)
-def _as_root(host):
-    with host.sudo():
-        yield
 
 
 @pytest.fixture(scope="module")
