@@ -96,6 +96,16 @@ class Group:
         with concurrent.futures.ThreadPoolExecutor() as pool:
             return dict(zip(scripts, pool.map(self.shell, scripts, scripts.values()), strict=True))
 
+    def bring_code(self, *patterns: str) -> None:
+        """The modules' own code to every host, where programs of the tests import it from /root/lib."""
+        utils = ROOT / "plugins/module_utils"
+        names = [path.name for pattern in patterns for path in utils.glob(f"{pattern}.py")]
+        packed = subprocess.run(["tar", "-C", str(utils), "-c", *names], capture_output=True, check=True).stdout
+        folder = "/root/lib/ansible_collections/shipshape/stack/plugins/module_utils"
+        unpack = f"sudo mkdir -p {folder} && sudo tar -C {folder} -x"
+        for name in self.names:
+            subprocess.run(["ssh", "-F", str(self.state / "ssh_config"), name, unpack], input=packed, check=True)
+
     def ssh(self, name: str, *words: str, port: int = 22) -> subprocess.CompletedProcess[str]:
         """A login of its own, with the host key checked."""
         options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ControlPath=none", "-p", str(port)]

@@ -9,7 +9,7 @@ import shlex
 import tarfile
 from typing import Any
 
-from .conftest import ROOT, Group
+from .conftest import ROOT, Group, Run
 
 LIBRARY = "/usr/local/lib/shipshape/shipshape"
 COMMAND = """python3 -I -c 'import sys
@@ -38,3 +38,12 @@ def reported(hosts: Group, name: str, *checks: dict[str, Any]) -> tuple[list[dic
     wanted = json.dumps({"attempts": 1, "checks": [{**check, "name": str(n)} for n, check in enumerate(checks)]})
     output = hosts.shell(name, f"printf %s {shlex.quote(wanted)} > /root/health.json; {COMMAND} || [ $? -le 2 ]")
     return json.loads(output)["checks"], output
+
+
+def probed(hosts: Group, *checks: dict[str, Any]) -> Run:
+    """What the module says of them on all hosts. It never changes one."""
+    task = {"name": "Probe", "shipshape.stack.health_check": {"checks": list(checks), "attempts": 1}}
+    run = hosts.play([{"hosts": "all", "gather_facts": False, "become": True, "tasks": [task]}], "-vv")
+    assert run.code == 0, run.output
+    assert {run.changed(name) for name in hosts.names} == {0}
+    return run

@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import subprocess
 
 import pytest
-
-from .conftest import ROOT
 
 FACTS = {"gather_facts": True, "gather_subset": ["!all", "!min", "distribution", "hardware", "network"]}
 ASK = {"ansible.builtin.package_facts": {}}
@@ -454,18 +451,10 @@ echo "$seams seams"
 def equipped(stocked):
     """The module's own code on the hosts, with a stop at each of its seams."""
     converge(stocked)
-    names = [
-        path.name for pattern in ("_config_*", "_redis_*") for path in (ROOT / "plugins/module_utils").glob(pattern)
-    ]
-    folder = "/root/lib/ansible_collections/shipshape/stack/plugins/module_utils"
-    for name in stocked.names:
-        packed = subprocess.run(
-            ["tar", "-C", str(ROOT / "plugins/module_utils"), "-c", *names], capture_output=True, check=True
-        ).stdout
-        unpack = f"sudo mkdir -p {folder} && sudo tar -C {folder} -x"
-        subprocess.run(["ssh", "-F", str(stocked.state / "ssh_config"), name, unpack], input=packed, check=True)
-        scripts = {"driver.py": DRIVER, "seams.sh": f"{CLI}\n{EVERY_SEAM}"}
-        stocked.shell(name, "\n".join(f"cat >/root/{each} <<'END'\n{text}\nEND" for each, text in scripts.items()))
+    stocked.bring_code("_config_*", "_redis_*", "_run_command")
+    scripts = {"driver.py": DRIVER, "seams.sh": f"{CLI}\n{EVERY_SEAM}"}
+    write = "\n".join(f"cat >/root/{each} <<'END'\n{text}\nEND" for each, text in scripts.items())
+    stocked.shells(dict.fromkeys(stocked.names, write))
     return stocked
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 
 import pytest
+from scenario import until
 
 pytestmark = pytest.mark.usefixtures("as_root")
 
@@ -17,7 +17,7 @@ FETCH = "curl -sS --cacert /etc/pebble/roots.pem --resolve {0}:443:127.0.0.1 -D-
 CLIENT = """
 import json, os, socket, ssl, sys, time
 context = ssl.create_default_context(cafile="/etc/pebble/roots.pem")
-done, failed, serials = 0, [], set()
+done, failed, serials, after = 0, [], set(), 0
 while not os.path.exists("/tmp/stop"):
     try:
         with socket.create_connection(("127.0.0.1", 443), 5) as raw, \\
@@ -27,6 +27,9 @@ while not os.path.exists("/tmp/stop"):
             assert answer.startswith(b"HTTP/1.1 200"), answer
             serials.add(link.getpeercert()["serialNumber"])
             done += 1
+            after += len(serials) == 2
+            if after == 50:
+                open("/tmp/enough", "w").close()
     except (OSError, AssertionError) as exc:
         failed.append(repr(exc))
 print(json.dumps({"done": done, "failed": failed, "serials": sorted(serials)}))
@@ -93,7 +96,7 @@ def test_a_forced_renewal_loses_no_request_and_runs_the_hook_once(host):
         " --server https://127.0.0.1:14000/dir"
     )
     before = shown(host, "-serial")
-    host.check_output("rm -f /tmp/stop")
+    host.check_output("rm -f /tmp/stop /tmp/enough")
     client = (
         f"systemd-run --quiet --unit=client --property=StandardOutput=file:/tmp/client python3 -c {shlex.quote(CLIENT)}"
     )
@@ -101,13 +104,10 @@ def test_a_forced_renewal_loses_no_request_and_runs_the_hook_once(host):
     renew = "certbot renew --force-renewal --no-random-sleep-on-renew -q"
     try:
         host.check_output(f"REQUESTS_CA_BUNDLE=/etc/pebble/ca.pem {renew}")
-        time.sleep(1)  # some more of them with the new one
+        until(lambda: host.file("/tmp/enough").exists, 20, "requests that saw the new certificate")
     finally:
         host.check_output("touch /tmp/stop")
-    end = time.monotonic() + 20
-    while host.run("systemctl is-active client").rc == 0:
-        assert time.monotonic() < end
-        time.sleep(0.2)
+    until(lambda: host.run("systemctl is-active client").rc != 0, 20, "the end of the client")
     found = json.loads(host.file("/tmp/client").content_string)
     print(f"\n{found['done']} new connections while it was renewed, {len(found['failed'])} failed")
     assert found["failed"] == []
