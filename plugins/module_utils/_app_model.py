@@ -100,6 +100,8 @@ def _routes(app: Mapping[str, Any]) -> Iterator[str]:
         yield "routes: there are none: say which service the domains lead to"
     if app["routes"] and not app["domains"]:
         yield "domains: there are none, so the routes would lead nowhere: name one at least"
+    if not app["tls"] and any(value is not None for value in app["site"]["tls"].values()):
+        yield "site.tls: the app has tls: false: leave out one of them"
     for index, route in enumerate(app["routes"]):
         path = f"routes[{index}]"
         if not any(route[key] is not None for key in TARGETS):

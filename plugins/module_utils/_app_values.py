@@ -85,14 +85,11 @@ def number(least: float, most: float, what: str = "a number") -> Leaf:
     """One with decimals."""
 
     def good(value: Any) -> bool:
-        text = str(value)
-        return (
-            not isinstance(value, bool)
-            and re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", text) is not None
-            and least <= float(text) <= most
-        )
+        if isinstance(value, str):
+            return re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", value) is not None and least <= float(value) <= most
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
 
-    return Leaf(good, f"{what} from {least:g} to {most:g}", lambda value: float(str(value)))
+    return Leaf(good, f"{what} from {least:g} to {most:g}", float)
 
 
 def _is_memory(value: Any) -> bool:
