@@ -172,7 +172,10 @@ def _networks(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             continue
         size = int(pool["size"])
         if not network.prefixlen <= size <= network.max_prefixlen - 2:
-            yield pool["base"], f"size {size} does not fit {network}: {network.prefixlen} to {network.max_prefixlen - 2}"
+            yield (
+                pool["base"],
+                f"size {size} does not fit {network}: {network.prefixlen} to {network.max_prefixlen - 2}",
+            )
         else:
             yield pool["base"], network
 

@@ -91,7 +91,9 @@ def _unused_networks(networks: Iterable[Thing], containers: Iterable[Thing]) -> 
                 yield network
 
 
-def plan(host: Mapping[str, list[Thing]], kinds: Iterable[str], unused: Mapping[str, float], now: float, hours: int) -> Plan:
+def plan(
+    host: Mapping[str, list[Thing]], kinds: Iterable[str], unused: Mapping[str, float], now: float, hours: int
+) -> Plan:
     """What goes now, and what is remembered for the next time."""
     limit = now - hours * 3600
     found = Plan()

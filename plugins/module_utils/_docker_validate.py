@@ -1,3 +1,6 @@
+# Copyright (c) the shipshape.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Judge a new daemon.json before it lands: validate.py CANDIDATE."""
 
 from __future__ import annotations

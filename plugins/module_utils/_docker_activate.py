@@ -1,7 +1,10 @@
+# Copyright (c) the shipshape.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Have dockerd run with /etc/docker/daemon.json, and see that it does: activate.py auto|restart.
 
-What it runs with already was kept by its unit when it started. Where only keys differ that it can read again, it is told
-so; else it is restarted, and every container has to be there after it.
+What it runs with was kept by its unit when it started. Where only keys differ that it can read again, it is told so;
+else it is restarted, and every container has to be there after it.
 """
 
 from __future__ import annotations
