@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 WANTED = pathlib.Path("/etc/docker/daemon.json")
+DATA = "/var/lib/docker"
 LOADED = pathlib.Path("/run/shipshape/docker-daemon.json")
 # What Docker 20 and later alike read again; of the many others a restart is the safe answer.
 RELOADABLE = {
@@ -33,6 +36,7 @@ RELOADABLE = {
 }
 START_SECONDS = 60.0
 RELOAD_SECONDS = 15.0
+BEGAN = int(time.time())
 
 
 def run(*argv: str, seconds: float = 30) -> tuple[int, str]:
@@ -43,9 +47,14 @@ def run(*argv: str, seconds: float = 30) -> tuple[int, str]:
     return done.returncode, (done.stdout if done.returncode == 0 else done.stderr + done.stdout).strip()
 
 
-def fail(message: str) -> None:
-    _code, said = run("journalctl", "--unit=docker.service", "--since=-60s", "--lines=12", "--no-pager", "--output=cat")
-    sys.exit(f"{message}\n{said}")
+def fail(message: str) -> NoReturn:
+    """With what the daemon said last; on standard output, as a terminal would mix the two."""
+    _code, said = run(
+        "journalctl", "--unit=docker.service", f"--since=@{BEGAN}", "--lines=60", "--no-pager", "--output=cat"
+    )
+    lines = [line for line in said.splitlines() if re.search(r"level=(error|fatal)|^(failed|unable) to", line)]
+    print("\n".join([message, *lines[-5:]]))
+    sys.exit(1)
 
 
 def loaded() -> dict[str, Any] | None:
@@ -103,10 +112,25 @@ def reload() -> bool:
     return wait(taken, RELOAD_SECONDS)
 
 
+def refuse_to_lose(wanted: dict[str, Any], daemon: dict[str, Any]) -> None:
+    """With another data-root the daemon would start with nothing, and look as if all were lost."""
+    before, after = daemon["DockerRootDir"], wanted.get("data-root", DATA)
+    volumes = run("docker", "volume", "ls", "--quiet")[1].split()
+    count = {"containers": daemon["Containers"], "images": daemon["Images"], "volumes": len(volumes)}
+    held = ", ".join(f"{number} {kind}" for kind, number in count.items() if number)
+    if os.path.realpath(before) != os.path.realpath(after) and held:
+        fail(
+            f"the data would be left behind in {before} ({held}), as data-root is to be {after}: set docker_data_root:"
+            f" {before}, or stop docker, move the directory, and write the new path into {WANTED} yourself"
+        )
+
+
 def restart(wanted: dict[str, Any]) -> None:
     before = running()
     daemon = info()
     kept = bool(wanted.get("live-restore"))
+    if daemon:
+        refuse_to_lose(wanted, daemon)
     # So that even the restart that brings this setting spares what runs.
     if before and kept and daemon and not daemon.get("LiveRestoreEnabled"):
         reload()

@@ -141,7 +141,8 @@ def _bad_source(options: Mapping[str, Any], release: str) -> Iterator[str]:
 
 
 def _bad_repository(options: Mapping[str, Any]) -> Iterator[str]:
-    if not URL.fullmatch(str(options["docker_repository_url"])):
+    url = str(options["docker_repository_url"])
+    if not URL.fullmatch(url) or "@" in url:
         yield f"docker_repository_url: {options['docker_repository_url']!r} is not a URL such as https://apt.example.org/docker"
     key = str(options["docker_repository_key"]).strip()
     if not key.startswith(KEY_BEGIN) or not key.endswith(KEY_BEGIN.replace("BEGIN", "END")):
@@ -213,7 +214,7 @@ def _bad_network(options: Mapping[str, Any], addresses: Iterable[str]) -> Iterat
 def _bad_registries(options: Mapping[str, Any]) -> Iterator[str]:
     for each in options["docker_registry_mirrors"]:
         if not URL.fullmatch(str(each)) or "@" in str(each):
-            yield f"docker_registry_mirrors: {each!r} is not a URL such as https://mirror.example.org, without a password"
+            yield f"docker_registry_mirrors: {each!r} is not a URL without a password, such as https://mirror.example.org"
     for each in options["docker_insecure_registries"]:
         try:
             _known = HOST.fullmatch(str(each)) or ipaddress.ip_network(each)
@@ -227,7 +228,7 @@ def _bad_registries(options: Mapping[str, Any]) -> Iterator[str]:
     for login in options["docker_registry_logins"]:
         name = str(login["registry"])
         if not HOST.fullmatch(name):
-            yield f"docker_registry_logins: {name!r} is not a registry: write HOST or HOST:PORT, without https:// and path"
+            yield f"docker_registry_logins: {name!r} is not a registry: write HOST or HOST:PORT, without https://"
         if not login["username"] or re.search(r"[:\s]", str(login["username"])):
             yield f"docker_registry_logins: {name} has no user name, or one with a colon or space"
         if names.count(name) > 1:
@@ -252,7 +253,7 @@ def _bad_daemon(options: Mapping[str, Any]) -> Iterator[str]:
         if int(options[name]) < 1:
             yield f"{name} is {options[name]}: give 1 or more"
     if int(options["docker_rollback_seconds"]) < 60:
-        yield f"docker_rollback_seconds is {options['docker_rollback_seconds']}: the daemon may need 60 or more to start"
+        yield f"docker_rollback_seconds is {options['docker_rollback_seconds']}: the daemon may need 60 to start"
     for name in ("docker_data_root", *(f"docker_remove_data: {path}" for path in options["docker_remove_data"])):
         path = str(options[name] if name in options else name.partition(": ")[2])
         if not re.fullmatch(r"(/[A-Za-z0-9._+-]+){2,}", path) or "/.." in path:

@@ -86,9 +86,9 @@ def _unused_networks(networks: Iterable[Thing], containers: Iterable[Thing]) -> 
     }
     for network in networks:
         free = network["Id"] not in attached and network["Name"] not in attached and not network.get("Containers")
-        if free and network["Name"] not in OWN_NETWORKS and not network.get("Ingress"):
-            if not kept(network.get("Labels")):
-                yield network
+        own = network["Name"] in OWN_NETWORKS or network.get("Ingress")
+        if free and not own and not kept(network.get("Labels")):
+            yield network
 
 
 def plan(
@@ -136,7 +136,7 @@ def inspected(kind: str, *listing: str) -> list[Thing]:
     code, said = run("docker", kind, "ls", "--quiet", "--no-trunc", *listing)
     if code:
         sys.exit(said)
-    found = []
+    found: list[Thing] = []
     for each in dict.fromkeys(said.split()):
         code, said = run("docker", kind, "inspect", each)
         found += json.loads(said) if code == 0 else []

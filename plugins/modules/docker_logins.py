@@ -88,7 +88,6 @@ import os
 import stat
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.shipshape.stack.plugins.module_utils._docker_logins import LoginError, plan
 
 ARGUMENT_SPEC = {
