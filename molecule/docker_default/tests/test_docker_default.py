@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 
 import pytest
-from scenario import mistake, run_tasks, until
+from scenario import mistake, run_playbook, until
 
 IMAGE = """
 [ -z "$(docker image ls --quiet web)" ] || exit 0
@@ -58,10 +59,21 @@ def container(host, name="web"):
     return inspect(host, name, ".State.Pid")
 
 
-def with_options(**options):
-    done = run_tasks({"ansible.builtin.include_role": {"name": "shipshape.stack.docker"}, "vars": options})
-    assert done.returncode == 0, done.stdout
-    return done
+@pytest.fixture
+def run(host, tmp_path):
+    """Run tasks on this host alone: the tests of the other one have its containers."""
+
+    def call(*tasks):
+        play = tmp_path / "play.yml"
+        play.write_text(json.dumps([{"hosts": "all", "become": True, "tasks": tasks}]), encoding="utf-8")
+        done = run_playbook(play, "--limit", host.backend.get_pytest_id().rpartition("/")[2])
+        assert done.returncode == 0, done.stdout
+
+    return call
+
+
+def role(**options):
+    return {"ansible.builtin.include_role": {"name": "shipshape.stack.docker"}, "vars": options}
 
 
 def release(host):
@@ -99,8 +111,7 @@ def test_networks_come_from_the_pools(host):
         subnet = host.check_output(
             f"docker network inspect many{number} --format '{{{{(index .IPAM.Config 0).Subnet}}}}'"
         )
-        assert subnet.endswith("/24")
-        assert subnet.startswith("172.17.")
+        assert re.fullmatch(r"172[.]1[78][.][0-9]+[.]0/24", subnet)
     host.check_output("docker network rm many0 many1 many2")
 
 
@@ -129,47 +140,40 @@ def test_a_container_outlives_the_daemon(host, web):
     assert container(host) == before
 
 
-def test_a_reload_is_enough_for_some_keys_and_a_restart_spares_containers(host, web):
+def test_a_reload_is_enough_for_some_keys_and_a_restart_spares_containers(host, web, run):
     process, before = daemon(host), container(host)
-    with_options(docker_daemon_options={"labels": ["rack=7"], "max-concurrent-downloads": 5})
+    run(role(docker_daemon_options={"labels": ["rack=7"], "max-concurrent-downloads": 5}))
     assert "rack=7" in host.check_output("docker info --format '{{.Labels}}'")
     assert daemon(host) == process
-    with_options(docker_log_max_size="11m")
+    run(role(docker_log_max_size="11m"))
     assert daemon(host) != process
     assert host.check_output("docker info --format '{{.Labels}}'") == "[]"
     assert container(host) == before
     assert served(host)
-    with_options()
+    run(role())
 
 
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"docker_daemon_options": {"nonsense": 1}}, "nonsense"),
-        ({"docker_daemon_options": {"mtu": "many"}}, "mtu"),
-        ({"docker_daemon_options": {"storage-driver": "nope"}}, "nope"),
-        ({"docker_data_root": "/srv/docker"}, "would be left behind in /var/lib/docker"),
-        ({"docker_log_max_size": "much"}, "docker_log_max_size"),
-        ({"docker_unknown": 1}, "docker_unknown is not an option"),
-    ],
-)
-def test_what_the_daemon_would_not_take_is_refused_and_the_old_one_serves(host, web, options, reason):
+REFUSED = [
+    ({"docker_daemon_options": {"nonsense": 1}}, "nonsense"),
+    ({"docker_daemon_options": {"mtu": "many"}}, "mtu"),
+    # What only a start brings out.
+    ({"docker_daemon_options": {"storage-driver": "nope"}}, "driver not supported"),
+    ({"docker_data_root": "/srv/docker"}, "would be left behind in /var/lib/docker"),
+    ({"docker_log_max_size": "much"}, "docker_log_max_size"),
+    ({"docker_unknown": 1}, "docker_unknown is not an option"),
+]
+# Debian 12 has no compose, and says what to set.
+REFUSED_BY_12 = [({"docker_compose": True}, "set docker_repository_url")]
+
+
+def test_what_the_daemon_would_not_take_is_refused_and_the_old_one_serves(host, web, run):
     old, before = host.file("/etc/docker/daemon.json").content_string, container(host)
-    done = run_tasks(mistake("docker", options, reason))
-    assert done.returncode == 0, done.stdout
+    refused = REFUSED + (REFUSED_BY_12 if release(host) == "12" else [])
+    run(*(mistake("docker", options, reason) for options, reason in refused))
     assert host.file("/etc/docker/daemon.json").content_string == old
     assert container(host) == before
     assert served(host)
     assert host.check_output("docker info --format '{{.LoggingDriver}}'") == "json-file"
-
-
-def test_debian_12_says_that_it_has_no_compose(host):
-    if release(host) == "12":
-        done = run_tasks(
-            {"ansible.builtin.meta": "end_host", "when": "ansible_facts['distribution_major_version'] != '12'"},
-            mistake("docker", {"docker_compose": True}, "set docker_repository_url"),
-        )
-        assert done.returncode == 0, done.stdout
 
 
 def prune(host):
