@@ -81,16 +81,14 @@ def _logs(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"log-driver": driver, "log-opts": limits}
 
 
-def _ipv6(options: Mapping[str, Any], release: str) -> dict[str, Any]:
+def _ipv6(options: Mapping[str, Any]) -> dict[str, Any]:
     if not options["docker_ipv6"]:
         return {}
-    found = {"ipv6": True, "fixed-cidr-v6": options["docker_ipv6_subnet"], "ip6tables": True}
-    # Docker 20 has the packet filter for IPv6 among its experiments.
-    old = release == "Debian-12" and not options["docker_repository_url"]
-    return {**found, "experimental": True} if old else found
+    # Up to Docker 26 the packet filter for IPv6 is among its experiments.
+    return {"ipv6": True, "fixed-cidr-v6": options["docker_ipv6_subnet"], "ip6tables": True, "experimental": True}
 
 
-def daemon(options: Mapping[str, Any], release: str) -> dict[str, Any]:
+def daemon(options: Mapping[str, Any]) -> dict[str, Any]:
     """The whole daemon.json."""
     lists = {
         "dns": options["docker_dns"],
@@ -107,7 +105,7 @@ def daemon(options: Mapping[str, Any], release: str) -> dict[str, Any]:
         "default-address-pools": [
             {"base": pool["base"], "size": int(pool["size"])} for pool in options["docker_address_pools"]
         ],
-        **_ipv6(options, release),
+        **_ipv6(options),
         **{key: list(value) for key, value in lists.items() if value},
         **options["docker_daemon_options"],
     }

@@ -5,7 +5,7 @@ set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq >/dev/null
 apt-get install -qq --no-install-recommends apt-utils gnupg docker-registry apache2-utils busybox-static >/dev/null 2>&1
-. /etc/os-release
+VERSION_ID=$(sed -n "s/^VERSION_ID=\"\(.*\)\"/\1/p" /etc/os-release)
 pool=/srv/apt/docker/pool
 mkdir -p "$pool" "/srv/apt/docker/dists/shop/main/binary-$(dpkg --print-architecture)" /tmp/packages
 cd /tmp/packages
@@ -69,5 +69,5 @@ systemctl daemon-reload
 systemctl enable --quiet --now apt-shop.service
 systemctl restart docker-registry.service
 # Who logged in by hand before; the role logs out.
-mkdir -p -m 700 /root/.docker
+install -d -m 700 /root/.docker
 echo '{"auths": {"old.example.org": {"auth": "ZGVwbG95OmxlZnQ="}}}' >/root/.docker/config.json

@@ -83,8 +83,9 @@ def test_the_daemon_has_the_settings(host):
 
 def test_a_container_has_the_settings(host):
     host.check_output(
-        "mkdir -p /root/image && cd /root/image && cp /bin/busybox . && printf 'FROM scratch\\nCOPY busybox /bin/busybox\\n'"
-        " >Dockerfile && docker build --quiet --tag web . >/dev/null 2>&1"
+        "mkdir -p /root/image && cd /root/image && cp /bin/busybox ."
+        " && printf 'FROM scratch\\nCOPY busybox /bin/busybox\\n' >Dockerfile"
+        " && docker build --quiet --tag web . >/dev/null 2>&1"
     )
     busybox = "docker run --rm --entrypoint /bin/busybox web"
     assert host.check_output(f"{busybox} grep NoNewPrivs /proc/self/status").split()[1] == "0"
