@@ -140,8 +140,11 @@ def _bad_source(options: Mapping[str, Any], release: str) -> Iterator[str]:
 
 def _bad_repository(options: Mapping[str, Any]) -> Iterator[str]:
     url = str(options["docker_repository_url"])
-    if not URL.fullmatch(url) or "@" in url:
-        yield f"docker_repository_url: {options['docker_repository_url']!r} is not a URL such as https://apt.example.org/docker"
+    if "@" in url:
+        # It may be a password, so it is not repeated.
+        yield "docker_repository_url has a user in it: apt's file is for all to read, so give the URL without"
+    elif not URL.fullmatch(url):
+        yield f"docker_repository_url: {url!r} is not a URL such as https://apt.example.org/docker"
     key = str(options["docker_repository_key"]).strip()
     if not key.startswith(KEY_BEGIN) or not key.endswith(KEY_BEGIN.replace("BEGIN", "END")):
         yield (
@@ -211,8 +214,10 @@ def _bad_network(options: Mapping[str, Any], addresses: Iterable[str]) -> Iterat
 
 def _bad_registries(options: Mapping[str, Any]) -> Iterator[str]:
     for each in options["docker_registry_mirrors"]:
-        if not URL.fullmatch(str(each)) or "@" in str(each):
-            yield f"docker_registry_mirrors: {each!r} is not a URL without a password, such as https://mirror.example.org"
+        if "@" in str(each):
+            yield "docker_registry_mirrors: one has a user in it, which Docker does not use: give the URL without"
+        elif not URL.fullmatch(str(each)):
+            yield f"docker_registry_mirrors: {each!r} is not a URL such as https://mirror.example.org"
     for each in options["docker_insecure_registries"]:
         try:
             _known = HOST.fullmatch(str(each)) or ipaddress.ip_network(each)
@@ -252,10 +257,9 @@ def _bad_daemon(options: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} is {options[name]}: give 1 or more"
     if int(options["docker_rollback_seconds"]) < 60:
         yield f"docker_rollback_seconds is {options['docker_rollback_seconds']}: the daemon may need 60 to start"
-    for name in ("docker_data_root", *(f"docker_remove_data: {path}" for path in options["docker_remove_data"])):
-        path = str(options[name] if name in options else name.partition(": ")[2])
-        if not re.fullmatch(r"(/[A-Za-z0-9._+-]+){2,}", path) or "/.." in path:
-            yield f"{name.partition(':')[0]}: {path!r} is not a directory's absolute path, such as /srv/docker"
+    path = str(options["docker_data_root"])
+    if not re.fullmatch(r"(/[A-Za-z0-9._+-]+){2,}", path) or "/.." in path:
+        yield f"docker_data_root: {path!r} is not a directory's absolute path, such as /srv/docker"
 
 
 def _bad_rest(options: Mapping[str, Any]) -> Iterator[str]:
