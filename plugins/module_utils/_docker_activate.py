@@ -34,6 +34,8 @@ RELOADABLE = {
     "registry-mirrors",
     "shutdown-timeout",
 }
+# What the default network takes its addresses from. It keeps those it has, as long as its interface is there.
+ADDRESSES = {"bip", "default-address-pools", "fixed-cidr"}
 START_SECONDS = 60.0
 RELOAD_SECONDS = 15.0
 BEGAN = int(time.time())
@@ -125,7 +127,7 @@ def refuse_to_lose(wanted: dict[str, Any], daemon: dict[str, Any]) -> None:
         )
 
 
-def restart(wanted: dict[str, Any]) -> None:
+def restart(wanted: dict[str, Any], keys: set[str]) -> None:
     before = running()
     daemon = info()
     kept = bool(wanted.get("live-restore"))
@@ -135,6 +137,9 @@ def restart(wanted: dict[str, Any]) -> None:
     if before and kept and daemon and not daemon.get("LiveRestoreEnabled"):
         reload()
     run("systemctl", "daemon-reload")
+    if not before and keys & ADDRESSES:
+        run("systemctl", "stop", "docker.service", seconds=START_SECONDS)
+        run("ip", "link", "delete", "docker0")
     run("systemctl", "reset-failed", "docker.service", "docker.socket")
     code, said = run("systemctl", "restart", "docker.service", seconds=START_SECONDS + 30)
     if code:
@@ -156,7 +161,7 @@ def main() -> None:
         keep_loaded()
         print(f"reloaded: {', '.join(sorted(keys))}" if keys else "nothing to do")
         return
-    restart(wanted)
+    restart(wanted, keys)
     keep_loaded()
     print(f"restarted: {', '.join(sorted(keys))}")
 
