@@ -72,7 +72,7 @@ requests:
   type: int
   sample: 1823
 errors:
-  description: How often a server was not to be reached, or answered with status 5xx, by its address. Only those that failed.
+  description: How often a server was not to be reached, or answered 5xx, by its address. Only those that failed.
   returned: when O(mark) is given
   type: dict
   sample: {"192.0.2.11:20001": 3}
