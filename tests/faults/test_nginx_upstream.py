@@ -51,21 +51,46 @@ with open("/run/prober", "w", buffering=1) as said:
         os.replace("/run/prober.count~", "/run/prober.count")
         time.sleep(max(0.0, begun + 0.02 * count - time.monotonic()))
 """
-# The module's own code, to be killed at each of its seams, and called often without Ansible around it.
+# The modules' own code, to be killed at each of its seams, and called often without Ansible around it.
 DRIVER = """
-import json, os, sys
+import http.client, json, os, sys
 sys.path.insert(0, "/root/lib")
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_change as change
+from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_converge as roles
+from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_host as host
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_switch as work
 from ansible_collections.shipshape.stack.plugins.module_utils._config_apply import Tools
+from ansible_collections.shipshape.stack.plugins.module_utils._nginx_swap import SwapError
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_upstream import Switch
 def hook(point):
     if point == sys.argv[1]:
         os._exit(9)
-result = work.run(Switch(**json.loads(sys.argv[2])), Tools(hook=hook), change.Options(), False)
-print(result["changed"], result["generation"])
+tools = Tools(hook=hook)
+def ask(site):
+    connection = http.client.HTTPConnection("127.0.0.1", timeout=10)
+    connection.request("GET", "/", headers={"Host": f"{site}.example.org"})
+    answer = connection.getresponse()
+    return [answer.status, answer.read().decode().strip(), answer.getheader("Retry-After")]
+def step(kind, given):
+    if kind == "ask":
+        return ask(given)
+    if kind == "info":
+        return work.look("shop-web", given["mark"] or mark, given["servers"])
+    if kind == "shell":
+        return os.system(given)
+    try:
+        if kind == "config":
+            return roles.ensure(lambda: roles.wanted_of(given, host.version(tools)), tools, change.Options())
+        return work.run(Switch(**{"name": "shop-web", **given}), tools, change.Options(), False)
+    except SwapError as exc:
+        return {"refused": str(exc)}
+made, mark = [], None
+for kind, given in json.loads(sys.argv[2]):
+    made.append(step(kind, given))
+    if kind == "switch":
+        mark = made[-1].get("mark")
+print(json.dumps(made))
 """
-ASK = "curl --silent --max-time 5 --header 'Host: shop.example.org' http://127.0.0.1/"
 OLD, NEW, BAD = ({"address": f"127.0.0.1:{port}"} for port in (20001, 20002, 20003))
 CONFIG = {
     "upstreams": [{"name": "shop-web", "dynamic": True}, {"name": "blog-web", "dynamic": True, "servers": [OLD]}],
@@ -80,41 +105,51 @@ CONFIG = {
         for name in ("shop", "blog")
     ],
 }
-CONVERGE = {"shipshape.stack.nginx_config": {"config": CONFIG}, "register": "done"}
+CONVERGE = {"shipshape.stack.nginx_config": {"config": CONFIG}}
 
 
-def switch(*servers, owner="app1", **keys):
-    given = {"name": "shop-web", "owner": owner, "servers": list(servers), **keys}
-    return {"shipshape.stack.nginx_upstream": {k: v for k, v in given.items() if v is not None}, "register": "done"}
+def play_switch(*servers, **keys):
+    return {"shipshape.stack.nginx_upstream": {"name": "shop-web", "owner": "app1", "servers": list(servers), **keys}}
 
 
-def expect(*conditions):
-    return {"ansible.builtin.assert": {"that": list(conditions), "quiet": True}}
+def info(**keys):
+    return {"shipshape.stack.nginx_upstream_info": {"name": "shop-web", **keys}}
 
 
-def asks(answer):
-    """A request that gets an answer."""
-    return {
-        "ansible.builtin.command": ASK,
-        "register": "asked",
-        "changed_when": False,
-        "failed_when": f"asked.stdout != '{answer}'",
-    }
+def told(task, *conditions, **keys):
+    """A task, and what has to be true of its result."""
+    seen = {"ansible.builtin.assert": {"that": [each if " " in each else f"done is {each}" for each in conditions]}}
+    return [{**task, "register": "done", **keys}, seen]
 
 
-def refused(task, words):
-    ignored = {**task, "ignore_errors": True}
-    return [ignored, expect("done is failed", f"{json.dumps(words)} in done.msg", "'Nginx is as it was.' in done.msg")]
+def switch(*servers, owner="app1"):
+    return ["switch", {"owner": owner, "servers": list(servers)}]
 
 
-def runs(host, *tasks, words=()):
-    run = host.play(play(*tasks), *words)
-    assert run.code == 0, run.output
-    return run
+def absent(owner):
+    return ["switch", {"owner": owner}]
 
 
-def driver(switch, seam=""):
-    return shlex.join(["python3", "/root/driver.py", seam, json.dumps({"name": "shop-web", **switch})])
+def maintenance(value):
+    return ["switch", {"maintenance": value}]
+
+
+def ask(site="shop"):
+    return ["ask", site]
+
+
+ROLE = ["config", CONFIG]
+
+
+def driver(*steps, seam=""):
+    return shlex.join(["python3", "/root/driver.py", seam, json.dumps(steps)])
+
+
+def drive(host, *steps):
+    """Each step with what came of it: whether something changed, an answer, or what was refused."""
+    found = json.loads(host.shell("d13", driver(*steps)))
+    short = [each.get("refused", each.get("changed", each)) if isinstance(each, dict) else each for each in found]
+    return [each[1] if isinstance(each, list) and each[0] == 200 else each for each in short]
 
 
 @pytest.fixture(scope="module")
@@ -126,24 +161,24 @@ def hosts(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def up(hosts):
-    checked = [CONVERGE, switch(OLD), expect("done is changed")]
-    run = runs(hosts, *checked, words=["--check"])
+    run = hosts.play(play(*told(CONVERGE, "changed"), *told(play_switch(OLD), "changed")), "--check")
+    assert run.code == 0, run.output
     assert "Not foreseen: nginx is not installed yet" in run.text, run.output
     scripts = {"app.py": APP, "prober.py": PROBER, "driver.py": DRIVER}
     write = "\n".join(f"cat >/root/{name} <<'END'\n{text}\nEND" for name, text in scripts.items())
     started = waiting("test $(ss -Hltn sport ge :20001 sport le :20003 | wc -l) = 3")
     hosts.shell("d13", f"{INSTALL}\n{write}\nsystemd-run --quiet --unit=app python3 /root/app.py\n{started}")
     hosts.bring_code("_config_*", "_nginx_*", "_certificate_*", "_run_command")
-    bad_gateway = {**asks("502"), "ansible.builtin.command": f"{ASK} -o /dev/null -w '%{{http_code}}'"}
-    checked = {**switch(OLD), "check_mode": True}
-    first = [CONVERGE, bad_gateway, checked, expect("done is changed"), bad_gateway, switch(OLD), asks("old")]
-    runs(hosts, *first, CONVERGE, expect("done is not changed"))
+    said = drive(hosts, ROLE, ask(), ask("blog"), switch(OLD), ask(), ROLE)
+    assert said[0] is True
+    assert said[1][0] == 502
+    assert said[2:] == ["old", True, "old", False]
     return hosts
 
 
 @contextmanager
 def served(host, least=50):
-    """No request of the block fails, and none takes long; each is a connection of its own."""
+    """No request of the block fails; each is a connection of its own."""
     begin = "rm -f /run/prober.count; systemd-run --quiet --unit=prober python3 /root/prober.py\n"
     host.shell("d13", begin + waiting("test -s /run/prober.count"))
     more = "export n=$(cat /run/prober.count); " + waiting("test $(cat /run/prober.count) -ge $((n + 20))")
@@ -157,113 +192,124 @@ def served(host, least=50):
     assert not [line for line in lines[1:] if line], said
 
 
-def test_a_switch_loses_no_request_and_is_told(up):
-    told = expect(
-        "done is changed",
-        "done.servers | map(attribute='address') | list == ['127.0.0.1:20002']",
-        "done.mark is match('[0-9]+:[0-9]+$')",
-        "done.diff | map(attribute='after_header') | sort == ['upstreams/shop-web.conf', 'upstreams/shop-web.json']",
-    )
-    two = expect("done is changed", "done.servers | length == 2")
+def test_the_modules(up):
+    paths = "done.diff | map(attribute='after_header') | sort == ['upstreams/shop-web.conf', 'upstreams/shop-web.json']"
+    served_by = "done.servers | map(attribute='address') | list == ['127.0.0.1:20002']"
+    unknown = "'no dynamic upstream shop-wb; it has blog-web, shop-web.' in done.msg"
+    tasks = [
+        *told(play_switch(NEW), "changed", check_mode=True),
+        *told(play_switch(NEW), "changed", paths, served_by, "done.mark is match('[0-9]+:[0-9]+$')"),
+        *told(play_switch(NEW), "done is not changed"),
+        *told(info(mark="1:0"), "done.owners.app1 | length == 1", "done.errors == {}", "not done.maintenance"),
+        *told(play_switch(OLD, name="shop-wb"), "failed", unknown, ignore_errors=True),
+        *told(play_switch(OLD, name="shop-wb"), "changed", check_mode=True),
+        *told(play_switch({"addres": "127.0.0.1:1"}), "failed", "'mean address?' in done.msg", ignore_errors=True),
+        *told(play_switch(state="absent"), "failed", "'and no servers' in done.msg", ignore_errors=True),
+    ]
     with served(up):
-        runs(
+        run = up.play(play(*tasks), "--diff")
+    assert run.code == 0, run.output
+    assert drive(up, ask()) == ["new"]
+
+
+def test_a_switch_loses_no_request_and_the_role_keeps_it(up):
+    other = ["config", {**CONFIG, "worker": {"connections": 2000}}]
+    with served(up):
+        said = drive(
             up,
-            *[switch(NEW), told, asks("new"), switch(NEW), expect("done is not changed")],
-            *[switch(OLD, owner="app2"), two, switch(owner="app1", servers=None, state="absent"), asks("old")],
-            *[switch(owner="app1", servers=None, state="absent"), expect("done is not changed")],
-            # The role changes nothing after it, and what it does change leaves the servers.
-            *[CONVERGE, expect("done is not changed"), switch(NEW), asks("new")],
-            {"shipshape.stack.nginx_config": {"config": {**CONFIG, "worker": {"connections": 2000}}}},
-            *[switch(NEW), expect("done is not changed"), switch(owner="app2", servers=None, state="absent")],
-            *[CONVERGE, asks("new"), CONVERGE, expect("done is not changed")],
-            words=["--diff"],
+            *[switch(OLD), ask(), switch(OLD), switch(NEW, owner="app2"), absent("app1"), ask(), absent("app1")],
+            *[ROLE, switch(OLD), other, switch(OLD), absent("app2"), ask(), ROLE, ask(), ROLE],
         )
+    assert said == [
+        *[True, "old", False, True, True, "new", False],
+        *[False, True, True, False, True, "old", True, "old", False],
+    ]
 
 
 def test_what_does_not_work_is_refused_and_the_old_servers_serve(up):
-    snippet = "/etc/nginx/conf.d/broken.conf"
     look = "find /etc/nginx -type f -exec sha256sum {} + | sort; readlink /etc/nginx/nginx.conf"
+    drive(up, switch(NEW))
     before = up.shell("d13", look)
-    write = {"ansible.builtin.copy": {"content": "bogus_directive on;\n", "dest": snippet, "mode": "0644"}}
+    snippet = "/etc/nginx/conf.d/broken.conf"
     with served(up):
-        runs(
+        said = drive(
             up,
-            *refused(switch(OLD, name="shop-wb"), "no dynamic upstream shop-wb; it has blog-web, shop-web."),
-            *refused(switch({"address": "no.host.invalid:80"}), "no.host.invalid does not resolve on this host"),
-            *refused(switch({"addres": "127.0.0.1:1"}), "did you mean address?"),
-            *refused(switch(OLD, owner="a b"), "owner: 'a b' is not the name of a host"),
-            *refused(switch(NEW, owner="app2"), "servers[0].address: 127.0.0.1:20002 is one of app1's already"),
-            *refused(switch(servers=None), "servers: they are missing"),
-            *[write, *refused(switch(OLD), "unknown directive"), asks("new")],
-            {"ansible.builtin.file": {"path": snippet, "state": "absent"}},
+            *[switch({"address": "no.host.invalid:80"}), switch(NEW, owner="app2"), switch(NEW, NEW)],
+            *[["shell", f"echo 'bogus_directive on;' >{snippet}"], switch(OLD), ask(), ["shell", f"rm {snippet}"]],
         )
+    words = [
+        "no.host.invalid does not resolve on this host",
+        "servers[0].address: 127.0.0.1:20002 is one of app1's already",
+        "servers[1].address: 127.0.0.1:20002 is there twice",
+    ]
+    assert all(word in text for word, text in zip(words, said[:3], strict=True)), said
+    assert 'unknown directive "bogus_directive"' in said[4], said
+    assert said[5] == "new"
     assert up.shell("d13", look) == before
 
 
 def test_maintenance(up):
-    head = {
-        "ansible.builtin.command": f"{ASK} --head",
-        "register": "asked",
-        "changed_when": False,
-        "failed_when": "' 503 ' not in asked.stdout or 'Retry-After: ' not in asked.stdout",
-    }
-    on, off = (switch(owner=None, servers=None, maintenance=value) for value in (True, False))
-    blog = {**asks("old"), "ansible.builtin.command": ASK.replace("shop.example", "blog.example")}
-    runs(
+    said = drive(
         up,
-        *[on, expect("done is changed", "done.maintenance"), head, on, expect("done is not changed"), blog],
-        *[CONVERGE, expect("done is not changed"), switch(OLD), head, off, asks("old"), off],
-        *[expect("done is not changed"), switch(NEW), asks("new")],
+        *[switch(NEW), maintenance(True), ask(), maintenance(True), ask("blog"), ROLE, switch(OLD), ask()],
+        *[maintenance(False), ask(), maintenance(False)],
     )
+    page = said[2]
+    assert page[0] == 503
+    assert "Maintenance" in page[1]
+    assert page[2] == "60"
+    assert said[1:] == [True, page, False, "old", False, True, page, True, "old", False]
 
 
 def test_what_the_servers_failed_at_since_a_mark(up):
-    def info(**keys):
-        given = {"name": "shop-web", "mark": "{{ marked.mark }}", **keys}
-        return {"shipshape.stack.nginx_upstream_info": given, "register": "done"}
-
-    more = {**asks("bad"), "loop": [1, 2, 3]}
-    rotate = {"ansible.builtin.command": "logrotate --force /etc/logrotate.d/nginx", "changed_when": False}
     gone = {"address": "127.0.0.1:20009"}
-    runs(
-        up,
-        *[{**switch(BAD), "register": "marked"}, more, rotate, more],
-        *[info(), expect("done.requests == 6", "done.errors == {'127.0.0.1:20003': 6}")],
-        expect("done.owners.app1[0].address == '127.0.0.1:20003'", "not done.maintenance"),
-        *[info(servers=[NEW]), expect("done.requests == 0", "done.errors == {}")],
-        # One that refuses the connection fails, whoever answers in its place.
-        *[{**switch(gone, {**NEW, "backup": True}), "register": "marked"}, asks("new"), asks("new")],
-        *[info(), expect("done.requests == 4", "done.errors == {'127.0.0.1:20009': 2}")],
-        *[switch(NEW), info(mark=None), expect("done.errors is not defined")],
-    )
+    now, more = ["info", {"mark": None, "servers": []}], [ask()] * 3
+    rotate = ["shell", "logrotate --force /etc/logrotate.d/nginx"]
+    of_new = ["info", {"mark": None, "servers": [NEW["address"]]}]
+    # One that refuses the connection fails, whoever answers in its place.
+    steps = [
+        switch(BAD),
+        *more,
+        rotate,
+        *more,
+        now,
+        of_new,
+        switch(gone, {**NEW, "backup": True}),
+        *more,
+        now,
+        switch(NEW),
+    ]
+    said = [each for each in drive(up, *steps) if isinstance(each, dict)]
+    assert [(each["requests"], each["errors"]) for each in said] == [
+        (6, {"127.0.0.1:20003": 6}),
+        (0, {}),
+        (6, {"127.0.0.1:20009": 3}),
+    ]
 
 
 SEAMS = ("staged", "tested", "swapped", "reloaded", "proven", "kept")
 
 
 def test_a_killed_run_is_taken_back_or_finished_by_the_next(up):
-    base = driver({"owner": "app1", "servers": [NEW]})
-    killed = [driver({"owner": "app1", "servers": [OLD]}, seam) for seam in SEAMS]
-    again = driver({"owner": "app1", "servers": [OLD]})
-    steps = [
-        f"{base} >/dev/null; {kill} && exit 1; {again} >/dev/null; test $({ASK}) = old; {again}" for kill in killed
+    again = driver(switch(OLD), ask(), switch(OLD))
+    killed = [
+        f"{driver(switch(NEW))} >/dev/null; {driver(switch(OLD), seam=seam)} && exit 1; {again}" for seam in SEAMS
     ]
     with served(up):
-        said = up.shell("d13", "\n".join(steps))
-        assert [line.split()[0] for line in said.splitlines()] == ["False"] * len(SEAMS), said
+        said = up.shell("d13", "\n".join(killed)).splitlines()
+        found = [[json.loads(line)[1][1], json.loads(line)[2]["changed"]] for line in said]
+        assert found == [["old", False]] * len(SEAMS), said
         # The role, too, goes on from the servers that were there before.
-        up.shell("d13", f"{base}; {driver({'owner': 'app1', 'servers': [OLD]}, 'reloaded')} || true")
-        runs(up, CONVERGE, asks("new"), CONVERGE, expect("done is not changed"))
+        up.shell("d13", f"{driver(switch(NEW))}; {driver(switch(OLD), seam='reloaded')} || true")
+        assert drive(up, ROLE, ask(), ROLE)[1:] == ["new", False]
 
 
 def test_ten_switches_at_once_are_all_there(up):
     owners = [f"app{number}" for number in range(2, 12)]
-    given = [{"owner": owner, "servers": [{"address": f"127.0.0.{owner[3:]}:20001", "down": True}]} for owner in owners]
-    script = (
-        "".join(f"{driver(each)} & " for each in given) + "wait; cat /etc/nginx/shipshape/*/upstreams/shop-web.json"
-    )
+    servers = {owner: {"address": f"127.0.0.{owner[3:]}:20001", "down": True} for owner in owners}
+    runs = "".join(f"{driver(switch(server, owner=owner))} & " for owner, server in servers.items())
     with served(up):
-        said = up.shell("d13", script)
-    assert said.count("True ") == len(owners), said
+        said = up.shell("d13", f"{runs} wait")
+    assert [json.loads(line)[0]["changed"] for line in said.splitlines()] == [True] * len(owners), said
     live = json.loads(up.shell("d13", "cat $(dirname $(readlink -f /etc/nginx/nginx.conf))/upstreams/shop-web.json"))
     assert sorted(live["owners"]) == sorted(["app1", *owners])
