@@ -19,11 +19,14 @@ description:
 attributes:
   check_mode:
     support: full
+    description: Reads only.
   diff_mode:
     support: none
+    description: Changes nothing.
   platform:
     support: full
     platforms: debian
+    description: nginx 1.22 and 1.26, with systemd.
 options:
   name:
     description: Name of the upstream.
