@@ -34,7 +34,8 @@ def compare(path, options, node):
     assert options.keys() == node.fields.keys(), path
     for below, name, field, inner in fields(path, node):
         option = options[name]
-        assert option["description"], below
+        assert option["description"].endswith("."), below
+        assert option.keys() <= {"type", "elements", "required", "default", "choices", "description", "options"}, below
         assert option.get("required", False) == field.required, below
         assert option.get("default") == field.default, below
         assert (option["type"] == "list") == isinstance(field.node, Items), below
