@@ -52,7 +52,7 @@ $(SCENARIOS:%=molecule-%): molecule-%: system $(VENV)
 .PHONY: faults
 faults: system $(VENV) ## Fault tests on real hosts, two files at a time, each on hosts of its own
 	pytest -q tests/hosts/test_hosts_lifecycle.py tests/hosts/test_machine_untouched.py
-	pytest -q -n 2 --dist loadfile --durations=5 tests/faults
+	pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25 tests/faults
 
 ##@ Slower, by hand
 .PHONY: vm-test
