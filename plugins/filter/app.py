@@ -10,6 +10,13 @@ from ansible_collections.shipshape.stack.plugins.module_utils import _app_edge a
 from ansible_collections.shipshape.stack.plugins.module_utils._app_checks import site_checks
 from ansible_collections.shipshape.stack.plugins.module_utils._app_model import normal, split_secrets
 from ansible_collections.shipshape.stack.plugins.module_utils._app_problems import app_problems
+from ansible_collections.shipshape.stack.plugins.module_utils._app_stack_role import problems as app_stack_problems
+
+
+def split(app):
+    """An app and its secrets, by name."""
+    left, secrets = split_secrets(app)
+    return {"app": left, "secrets": secrets}
 
 
 class FilterModule:
@@ -30,6 +37,7 @@ class FilterModule:
             "app_role_passwords": data.role_passwords,
             "app_roles": data.roles,
             "app_sites": edge.sites,
-            "app_split": split_secrets,
+            "app_split": split,
+            "app_stack_problems": app_stack_problems,
             "app_upstreams": edge.upstreams,
         }

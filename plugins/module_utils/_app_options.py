@@ -180,7 +180,6 @@ INIT = Map(
 )
 DEPLOY = Map(
     {
-        "batches": Field(Items(kind.BATCH, least=1), [1, "25%", "100%"]),
         "canary": Field(
             Items(
                 Map(

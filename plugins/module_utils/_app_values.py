@@ -39,6 +39,13 @@ def _is_plain(value: Any) -> bool:
     return is_text(value) or isinstance(value, (bool, int, float))
 
 
+def _is_secret(value: Any) -> bool:
+    """What was encrypted in place is an object of its own in older Ansibles, and a text once it is asked for it."""
+    if value is None or isinstance(value, (bool, Mapping, list, tuple)):
+        return False
+    return str(value) != "" and is_text(str(value))
+
+
 def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -55,10 +62,7 @@ VERSION = Leaf(
 DIGEST = pattern(r"sha256:[0-9a-f]{64}", "a digest, sha256: and 64 hex digits")
 VARIABLE = pattern(r"[A-Za-z_][A-Za-z0-9_]{0,199}", "the name of a variable of the environment")
 SETTING = Leaf(_is_plain, "a text, a number or a boolean (leave it out for none)", _plain)
-SECRET = Secret(
-    lambda value: _plain(value) != "" and _is_plain(value) and not isinstance(value, bool), "a text that is not empty",
-    _plain,
-)  # fmt: skip
+SECRET = Secret(_is_secret, "a text that is not empty", str)
 LABEL = pattern(
     r"(?!com\.docker\.|stack\.shipshape\.)[a-zA-Z0-9][a-zA-Z0-9._/-]{0,199}", "the name of a label of yours"
 )
@@ -73,12 +77,6 @@ HOST_PATH = Leaf(
     lambda value: TARGET.good(value) and not GUARDED.fullmatch(value) and not GUARDED_BELOW.fullmatch(value),
     "an absolute path on the host outside of the system's own folders",
 )
-BATCH = Leaf(
-    lambda value: not isinstance(value, bool) and re.fullmatch(r"[1-9][0-9]{0,3}|(?:[1-9][0-9]?|100)%", str(value))
-    is not None,
-    'a number of hosts, or a share such as "25%"',
-    lambda value: int(value) if str(value).isdigit() else str(value),
-)  # fmt: skip
 
 
 def number(least: float, most: float, what: str = "a number") -> Leaf:

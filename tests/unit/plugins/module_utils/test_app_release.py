@@ -78,7 +78,7 @@ MATTERS = {
 DOES_NOT = {
     "routes": (["routes"], [{"path": "/", "service": "web", "websocket": True}]),
     "domains": (["domains"], ["www.example.org"]),
-    "the rollout": (["deploy"], {"bake_seconds": 1, "batches": [1], "drain_seconds": 1}),
+    "the rollout": (["deploy"], {"bake_seconds": 1, "drain_seconds": 1}),
     "what is asked": (["services", 0, "health"], {"path": "/ready", "json": {"a": 1}, "consecutive": 9}),
     "the balance": (["services", 0, "balance"], "least_conn"),
     "pulls": (["services", 0, "pull"], "always"),
