@@ -10,7 +10,7 @@ wrong. Pure functions: no I/O and no Ansible imports.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Optional, Union
+from typing import Any, Union
 
 Record = Mapping[str, Any]
 Fleet = Mapping[str, Mapping[str, Record]]
@@ -100,9 +100,14 @@ def failing(counts: Sequence[Mapping[str, Any]], ratio: float) -> str:
     return f"{total} of {requests} requests to it failed, more than deploy.max_error_ratio {ratio:g} allows: {told}"
 
 
-def failure(result: Mapping[str, Any], step: str, log: Optional[Sequence[str]] = None) -> dict[str, Any]:
-    """What is kept of a failed task."""
+def failure(result: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """What is kept of a failed task: the step that it was, why, and the last lines of a container's log."""
     bad = [each for each in result.get("results", []) if each.get("failed") or each.get("unreachable")]
     first = bad[0] if bad else result
     message = str(first.get("msg") or first.get("module_stderr") or "no reason was given").strip()
-    return {"step": step, "message": message, "log": list(first.get("log") or log or [])}
+    step = first.get("invocation", {}).get("module_args", {}).get("step") or task.rpartition("| ")[2]
+    return {
+        "step": step[:1].lower() + step[1:],
+        "message": message.replace("Task failed: ", ""),
+        "log": list(first.get("log") or []),
+    }

@@ -51,12 +51,12 @@ def _problem(app: str, found: Mapping[str, Record]) -> Iterator[str]:
     what = f"{app}: {release}".rstrip(": ")
     yield f"{what} {'is live, but not all is in order' if kept or not failures else 'was not released'}."
     for (step, message), hosts in _grouped(((each["step"], each["message"]), host) for host, each in failures):
-        yield f"{_listed(hosts)} failed at {step}: {message}"
+        yield f"{_listed(hosts)} failed ({step}): {message}"
         yield from _log(host_log for host, host_log in _logs(failures) if host in hosts)
     for host, record in found.items():
-        if record.get("trouble"):
-            trouble = record["trouble"]
-            yield f"{host}, {trouble['step']}: {trouble['message']}"
+        trouble = record.get("trouble")
+        if trouble and (not record.get("failure") or trouble["message"] != record["failure"]["message"]):
+            yield f"{host} failed at the end ({trouble['step']}): {trouble['message']}"
             yield from _log([trouble["log"]])
     yield from _left(found)
 
