@@ -22,8 +22,8 @@ while True:
         key.fileobj.accept()[0].close()
 """
 # All from port 1, which is not scanned: hosts that scan each other would else take a probe for a simultaneous open now
-# and then, which nmap shows as an open port. At this rate a busy machine may lose an answer, so the ports that something
-# listens on are asked once more, slowly.
+# and then, which nmap shows as an open port. At this rate a busy machine may lose an answer, so the ports that
+# something listens on are asked once more, slowly.
 FAST = "-p 2-65535 -T4 --max-retries 1 --min-rate 10000"
 SLOW = f"-p {','.join(map(str, sorted({*LISTENING, 22})))} --max-retries 5"
 SCAN = "; ".join(f"nmap {{family}} -Pn -n -g 1 {how} --open -oG - {{addresses}}" for how in (FAST, SLOW))
