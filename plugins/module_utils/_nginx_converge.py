@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.shipshape.stack.plugins.module_utils import _certificate_store as store
@@ -24,9 +25,12 @@ from ansible_collections.shipshape.stack.plugins.module_utils._nginx_tls import 
 
 
 def wanted_of(config: dict[str, Any], nginx: Nginx) -> Wanted:
-    """From the options, which have to be free of problems, to what shall be served by this nginx."""
+    """From the options, which have to be free of problems, to what shall be served by this nginx.
+
+    With the servers that dynamic upstreams have now, so not before the lock is held.
+    """
     return Wanted(
-        rendering.render(config, nginx),
+        rendering.render(config, nginx, standing(host.live() or host.marked(host.PROVEN))),
         tuple(rendering.listeners(config, nginx)),
         said.address_of(model.filled(config)["status"]["listen"]),
         tuple(rendering.certificates(config)),
@@ -50,9 +54,8 @@ def look(wanted: Wanted) -> core.Facts:
     )
 
 
-def standing() -> dict[str, str]:
-    """What nginx.conf leads to, as the renderer would have written it."""
-    name = host.live()
+def standing(name: str) -> dict[str, str]:
+    """A generation as the renderer would have written it; what nginx.conf is where there is none."""
     if name and os.path.isdir(host.folder(name)):
         return core.unplaced(host.read_tree(name), name)
     text = read_text(host.CONF) if os.path.isfile(host.CONF) else ""
@@ -74,10 +77,12 @@ def told(wanted: Wanted, before: dict[str, str], todo: Plan, warnings: list[str]
     }
 
 
-def ensure(wanted: Wanted, tools: Tools, options: Options) -> dict[str, Any]:
+def ensure(make: Callable[[], Wanted], tools: Tools, options: Options) -> dict[str, Any]:
+    """Under the lock from the first look at the live tree on: no change of another run is lost."""
     with store.lock():
         recovered = recover(options)
-        before, todo = standing(), core.plan(wanted.identity, look(wanted))
+        wanted = make()
+        before, todo = standing(host.live()), core.plan(wanted.identity, look(wanted))
         if not todo.changes and not recovered:
             host.prune()
             return told(wanted, before, todo, [])
@@ -94,9 +99,9 @@ def ensure(wanted: Wanted, tools: Tools, options: Options) -> dict[str, Any]:
         return {**result, "changed": result["changed"] or recovered}
 
 
-def foresee(wanted: Wanted, tools: Tools, options: Options) -> dict[str, Any]:
+def foresee(make: Callable[[], Wanted], tools: Tools, options: Options) -> dict[str, Any]:
     """In check mode: everything but the change, and nothing is left behind."""
-    before = standing()
+    wanted, before = make(), standing(host.live())
     if not host.installed():
         todo = Plan(wanted.certificates, write=True, swap=True, start=True, enable=True)
         return told(wanted, before, todo, [])
@@ -117,7 +122,7 @@ def remove(tools: Tools, check_mode: bool) -> dict[str, Any]:
     present = host.installed()
     up, enabled = present and bool(proof.master()), present and host.enabled()
     todo = Plan(start=False)
-    before, own = standing() if host.live() else {}, host.remains()
+    before, own = standing(host.live()) if host.live() else {}, host.remains()
     changed = bool(up or enabled or own)
     if changed and not check_mode:
         with store.lock():

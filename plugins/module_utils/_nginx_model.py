@@ -34,6 +34,10 @@ def filled(config: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
+def has_dynamic(config: Mapping[str, Any]) -> bool:
+    return any(upstream["dynamic"] for upstream in config["upstreams"])
+
+
 def problems(config: Mapping[str, Any], prefix: str = "nginx_") -> list[str]:
     """One message for each wrong value: its path, what is wrong with it, and what to write."""
     found = list(CONFIG.problems("", config, prefix))
@@ -78,16 +82,25 @@ def _upstreams(upstreams: list[dict[str, Any]]) -> Iterator[str]:
         path = f"upstreams[{index}]"
         if (upstream["balance"] == "hash") != (upstream["hash_key"] is not None):
             yield f"{path}.hash_key: balance: hash needs one, and nothing else has one"
+        if upstream["dynamic"] and upstream["tls"]:
+            yield f"{path}.tls: a dynamic upstream has none: its maintenance server speaks HTTP alone"
         servers = upstream["servers"]
-        if all(server["backup"] or server["down"] for server in servers):
+        if not servers and not upstream["dynamic"]:
+            yield f"{path}.servers: the list is empty: give at least 1, or dynamic: true"
+        elif servers and all(server["backup"] or server["down"] for server in servers):
             yield f"{path}.servers: all of them are backup or down: leave at least one to serve"
-        seen: set[str] = set()
-        for number, server in enumerate(servers):
-            if server["backup"] and upstream["balance"] in WITHOUT_BACKUP:
-                yield f"{path}.servers[{number}].backup: nginx has none with balance: {upstream['balance']}"
-            if server["address"] in seen:
-                yield f"{path}.servers[{number}].address: {server['address']} is there twice: use weight"
-            seen.add(server["address"])
+        yield from server_problems(f"{path}.servers", servers, upstream["balance"])
+
+
+def server_problems(path: str, servers: Iterable[Mapping[str, Any]], balance: str) -> Iterator[str]:
+    """What does not go together among the servers of an upstream."""
+    seen: set[str] = set()
+    for number, server in enumerate(servers):
+        if server["backup"] and balance in WITHOUT_BACKUP:
+            yield f"{path}[{number}].backup: nginx has none with balance: {balance}"
+        if server["address"] in seen:
+            yield f"{path}[{number}].address: {server['address']} is there twice: use weight"
+        seen.add(server["address"])
 
 
 def _addresses(config: Mapping[str, Any]) -> Iterator[str]:
@@ -99,8 +112,9 @@ def _addresses(config: Mapping[str, Any]) -> Iterator[str]:
         if every in addresses and inside:
             yield f"addresses: {every} includes {', '.join(inside)}: name all, or each"
     status = config["status"]
-    if not kind.is_loopback(status["listen"]):
-        yield f"status.listen: {status['listen']} is not of this host alone: use 127.0.0.1:PORT or '[::1]:PORT'"
+    for key in ("listen", "maintenance"):
+        if not kind.is_loopback(status[key]):
+            yield f"status.{key}: {status[key]} is not of this host alone: use 127.0.0.1:PORT or '[::1]:PORT'"
     if status["path"] in (GENERATION, "/"):
         yield f"status.path: {status['path']} has a meaning already: use another, such as /stub_status"
 
@@ -122,8 +136,11 @@ def _numbers(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _listeners(config: Mapping[str, Any]) -> Iterator[str]:
     """One port speaks one protocol, and its first bytes are read before a site is known."""
-    status = int(config["status"]["listen"].rpartition(":")[2])
-    kinds: dict[int, str] = {status: "status.listen"}
+    kinds: dict[int, str] = {}
+    for key in ("listen", "maintenance") if has_dynamic(config) else ("listen",):
+        port = int(config["status"][key].rpartition(":")[2])
+        if kinds.setdefault(port, f"status.{key}") != f"status.{key}":
+            yield f"status.{key}: {port} is of {kinds[port]} already: choose another port"
     settings: dict[int, tuple[str, dict[str, Any]]] = {}
     for index, site in enumerate(config["sites"]):
         for which in ("http", "https") if site["tls"] else ("http",):

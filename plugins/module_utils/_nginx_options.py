@@ -68,7 +68,8 @@ SERVER = Map(
 UPSTREAM = Map(
     {
         "name": Field(kind.NAME, required=True),
-        "servers": Field(Items(SERVER, least=1), required=True),
+        "servers": Field(Items(SERVER), []),
+        "dynamic": Field(kind.BOOLEAN, False),
         "balance": Field(kind.choice("round_robin", "least_conn", "ip_hash", "hash", "random"), "round_robin"),
         "hash_key": Field(kind.KEY),
         "keepalive": Field(kind.number(0, 10000), 32),
@@ -188,7 +189,14 @@ CONFIG = Map(
         ),
         "sites": Field(Items(SITE), []),
         "status": Field(
-            Map({"listen": Field(kind.LISTENER, "127.0.0.1:8081"), "path": Field(kind.PATH, "/stub_status")}), {}
+            Map(
+                {
+                    "listen": Field(kind.LISTENER, "127.0.0.1:8081"),
+                    "path": Field(kind.PATH, "/stub_status"),
+                    "maintenance": Field(kind.LISTENER, "127.0.0.1:8082"),
+                }
+            ),
+            {},
         ),
         "timeouts": Field(
             Map(

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_upstream as dynamic
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_headers import header_parts
-from ansible_collections.shipshape.stack.plugins.module_utils._nginx_model import GENERATION, filled
+from ansible_collections.shipshape.stack.plugins.module_utils._nginx_model import GENERATION, filled, has_dynamic
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_render_site import access_log, site_lines
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_text import ID, block, include, line, raw, text_of
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_tls import (
@@ -22,6 +23,7 @@ from ansible_collections.shipshape.stack.plugins.module_utils._nginx_tls import 
     listen_lines,
     policy_lines,
 )
+from ansible_collections.shipshape.stack.plugins.module_utils._nginx_upstream import upstream_lines
 
 MAIN = "nginx.conf"
 ERROR_LOG = "/var/log/nginx/error.log"
@@ -51,8 +53,8 @@ JSON = {
 NUMBERS = ("status", "bytes_sent", "request_length", "request_time")
 
 
-def render(config: Mapping[str, Any], nginx: Nginx) -> dict[str, str]:
-    """Relative path to text."""
+def render(config: Mapping[str, Any], nginx: Nginx, live: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Relative path to text. Dynamic upstreams keep the servers that they have in the live tree."""
     config = filled(config)
     _possible(config, nginx)
     tree = {MAIN: text_of(_main(config, nginx))}
@@ -63,6 +65,9 @@ def render(config: Mapping[str, Any], nginx: Nginx) -> dict[str, str]:
         tree[f"tls/{policy}.conf"] = text_of(policy_lines(policy, nginx))
     if config["default_server"] == "reject":
         tree["default.conf"] = text_of(_default_servers(config, nginx))
+    if has_dynamic(config):
+        tree[dynamic.SERVED] = dynamic.served(config, listeners(config, nginx), certificates(config), logs(config))
+        tree.update(dynamic.parts(config, live or {}))
     return tree
 
 
@@ -74,8 +79,9 @@ def listeners(config: Mapping[str, Any], nginx: Nginx) -> list[tuple[str, int, s
     for port, tls in _tls_ports(config):
         for address in config["addresses"]:
             found |= {(address, port, kind) for kind in (("tcp", "udp") if tls["http3"] else ("tcp",))}
-    host, _colon, port = config["status"]["listen"].rpartition(":")
-    found.add((host.strip("[]"), int(port), "tcp"))
+    for key in ("listen", "maintenance") if has_dynamic(config) else ("listen",):
+        host, _colon, port = config["status"][key].rpartition(":")
+        found.add((host.strip("[]"), int(port), "tcp"))
     return sorted((address.replace("*", "0.0.0.0"), port, kind) for address, port, kind in found)  # noqa: S104
 
 
@@ -146,8 +152,11 @@ def _http(config: Mapping[str, Any], nginx: Nginx) -> list[str]:
     lines = [*_basics(config), *_compression(config, nginx), "", *_log_format(), access_log(config["log"]), ""]
     lines += [*_maps(), "", *_real_ip(config), *_zones(config)]
     for upstream in config["upstreams"]:
-        lines += ["", *_upstream(upstream)]
-    lines += ["", *_status(config["status"]), *raw(config["raw"]["http"])]
+        lines += ["", *(dynamic.include_of(upstream) if upstream["dynamic"] else upstream_lines(upstream))]
+    lines += ["", *_status(config["status"])]
+    if has_dynamic(config):
+        lines += ["", *dynamic.maintenance_lines(config["status"]["maintenance"])]
+    lines += raw(config["raw"]["http"])
     if config["default_server"] == "reject":
         lines.append(include("default.conf"))
     lines += [include(f"sites/{site['name']}.conf") for site in config["sites"]]
@@ -228,24 +237,6 @@ def _zones(config: Mapping[str, Any]) -> list[str]:
         else:
             lines.append(line("limit_conn_zone", zone["key"], where))
     return lines
-
-
-def _upstream(upstream: Mapping[str, Any]) -> list[str]:
-    lines = [line("zone", f"upstream_{upstream['name']}", "128k")]
-    if upstream["balance"] == "hash":
-        lines.append(line("hash", upstream["hash_key"], "consistent"))
-    elif upstream["balance"] != "round_robin":
-        lines.append(line(upstream["balance"]))
-    for server in upstream["servers"]:
-        words = [f"max_fails={server['max_fails']}"]
-        words += [f"fail_timeout={server['fail_timeout']}"] * bool(server["max_fails"])
-        words += [f"weight={server['weight']}"] * (server["weight"] != 1)
-        words += [f"max_conns={server['max_conns']}"] * bool(server["max_conns"])
-        words += ["backup"] * server["backup"] + ["down"] * server["down"]
-        lines.append(line("server", server["address"], *words))
-    if upstream["keepalive"]:
-        lines.append(line("keepalive", upstream["keepalive"]))
-    return block(f"upstream {upstream['name']}", lines)
 
 
 def _status(status: Mapping[str, Any]) -> list[str]:

@@ -71,6 +71,7 @@ def _key(value: Any) -> Any:
 
 NAME = pattern(r"[a-z][a-z0-9_-]{0,62}", "a name of a-z, 0-9, _ and -, such as shop")
 SITE = pattern(r"[a-z][a-z0-9-]{0,62}", "a name of a-z, 0-9 and -, such as shop")
+OWNER = pattern(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,252}", "the name of a host, such as app1")
 CERTIFICATE = pattern(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "the name of a certificate, such as shop")
 PORT = number(1, 65535)
 SIZE = pattern(r"[0-9]{1,15}[kKmMgG]?", "a size such as 512k, 20m or 1g")

@@ -20,6 +20,7 @@ description:
     workers of the same master, without an emergency in its log, and listen on all that it shall.
   - Otherwise the tree that was there before is put back, reloaded and proven in the same way. A run that was killed is
     taken back by the next one.
+  - Upstreams with C(dynamic=true) keep the servers that M(shipshape.stack.nginx_upstream) gave them.
   - A server that is stopped is started, and enabled. Sites that are not declared any more are gone, and what was
     changed by hand in a tree is put right.
   - The package's own C(nginx.conf) is kept as C(nginx.conf.distribution), and a file that somebody else put in the
@@ -104,19 +105,16 @@ started:
   sample: false
 """
 
-import os
-import signal
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_converge as work
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_host as host
 from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_model as model
-from ansible_collections.shipshape.stack.plugins.module_utils._certificate_store import CertificateError
 from ansible_collections.shipshape.stack.plugins.module_utils._config_apply import Tools
-from ansible_collections.shipshape.stack.plugins.module_utils._nginx_change import SIGNALS, Options, tell
-from ansible_collections.shipshape.stack.plugins.module_utils._nginx_swap import StrandedError, SwapError
-from ansible_collections.shipshape.stack.plugins.module_utils._nginx_tls import Nginx, NginxError
+from ansible_collections.shipshape.stack.plugins.module_utils._nginx_module import carry_out, options_of
+from ansible_collections.shipshape.stack.plugins.module_utils._nginx_swap import SwapError
+from ansible_collections.shipshape.stack.plugins.module_utils._nginx_tls import Nginx
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "config": {"type": "dict", "default": {}},
@@ -128,45 +126,23 @@ ARGUMENT_SPEC: dict[str, Any] = {
 NEWEST = Nginx((1, 26, 3), (3, 5, 0))
 
 
-def stop(number: int, _frame: Any) -> None:
-    raise SwapError(f"Stopped by signal {number}")
-
-
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    for number in SIGNALS:
-        signal.signal(number, stop)
-    try:
-        result = reconcile(module)
-    except StrandedError as exc:
-        module.fail_json(msg=str(exc))
-    except (SwapError, NginxError, CertificateError) as exc:
-        module.fail_json(msg=f"Nginx is as it was. {exc}")
-    except OSError as exc:
-        hint = "" if os.geteuid() == 0 else " Run it with become: true."
-        module.fail_json(msg=f"Nginx is as it was. {tell(exc)}{hint}")
-    if not module._diff:
-        result.pop("diff", None)
-    module.exit_json(**result)
+    carry_out(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True), reconcile)
 
 
 def reconcile(module: AnsibleModule) -> dict[str, Any]:
     params, tools = module.params, Tools()
     if params["state"] == "absent":
         return work.remove(tools, module.check_mode)
-    if not 1 <= params["reload_seconds"] <= 3600:
-        raise SwapError(f"reload_seconds: {params['reload_seconds']} is not a number from 1 to 3600")
+    options = options_of(params)
     problems = model.problems(params["config"])
     if problems:
         raise SwapError(" ".join(f"{each}." for each in problems))
     if not host.installed() and not module.check_mode:
         raise SwapError(f"{host.PROGRAM} is not installed: install the package nginx first")
-    wanted = work.wanted_of(params["config"], host.version(tools) if host.installed() else NEWEST)
-    options = Options(params["warnings"] == "accept", params["reload_seconds"])
-    result = (work.foresee if module.check_mode else work.ensure)(wanted, tools, options)
-    for warning in result.pop("warned"):
-        module.warn(warning)
-    return result
+    nginx = host.version(tools) if host.installed() else NEWEST
+    act = work.foresee if module.check_mode else work.ensure
+    return act(lambda: work.wanted_of(params["config"], nginx), tools, options)
 
 
 if __name__ == "__main__":

@@ -486,9 +486,9 @@ def stop(number, frame):
 seen, tools, began = [], Tools(hook=hook), time.monotonic()
 for number in change.SIGNALS:
     signal.signal(number, stop)
-wanted = work.wanted_of(json.loads(sys.argv[2]), host.version(tools))
+make = lambda: work.wanted_of(json.loads(sys.argv[2]), host.version(tools))
 try:
-    result = work.ensure(wanted, tools, change.Options(seconds=10))
+    result = work.ensure(make, tools, change.Options(seconds=10))
 except (SwapError, OSError) as exc:
     sys.exit(f"refused: {change.tell(exc)}")
 print(len(seen), result["changed"], round(1000 * (time.monotonic() - began)))

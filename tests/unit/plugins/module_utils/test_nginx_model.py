@@ -78,6 +78,12 @@ GOOD = {
     "IPv6": config(addresses=["::", "192.0.2.1"], status={"listen": "[::1]:8081"}),
     "balance": upstream("a.example.org:80", "[2001:db8::1]:80", balance="hash", hash_key="$request_uri"),
     "backup": upstream("192.0.2.1:80", {"address": "192.0.2.2:80", "backup": True, "max_fails": 3}),
+    "dynamic": config(upstreams=[{"name": "app", "dynamic": True}]),
+    "dynamic with servers until the first switch": upstream("192.0.2.1:80", dynamic=True),
+    "the maintenance port without a dynamic upstream": config(site(ports={"http": 8082})),
+    "maintenance over IPv6": config(
+        upstreams=[{"name": "app", "dynamic": "yes"}], status={"maintenance": "[::1]:8090"}
+    ),
     "proxies": config(real_ip={"proxies": ["192.0.2.0/24", "2001:db8::7"], "header": "CF-Connecting-IP"}),
     "raw": config(site(raw="location /x { return 200 \"}\"; } # }\nset $a 'b;{';"), raw={"main": "stream { }"}),
     "raw only": config(site(raw="return 404;") | {"locations": []}),
@@ -290,6 +296,24 @@ BAD = {
     "no backup with ip_hash": (
         upstream("a:1", {"address": "b:1", "backup": True}, balance="ip_hash"),
         "nginx_upstreams[0].servers[1].backup: nginx has none with balance: ip_hash",
+    ),
+    "no servers": (upstream(), "nginx_upstreams[0].servers: the list is empty: give at least 1, or dynamic: true"),
+    "dynamic or not": (upstream("a:1", dynamic="maybe"), "nginx_upstreams[0].dynamic: 'maybe' is not true or false"),
+    "dynamic with tls": (
+        upstream("a:1", dynamic=True, tls={"name": "a.org"}),
+        "nginx_upstreams[0].tls: a dynamic upstream has none",
+    ),
+    "the maintenance port": (
+        config(site(ports={"http": 8082}), upstreams=[{"name": "app", "dynamic": True}]),
+        "nginx_sites[0].ports.http: 8082 is of status.maintenance elsewhere",
+    ),
+    "one port for status and maintenance": (
+        config(upstreams=[{"name": "app", "dynamic": True}], status={"maintenance": "127.0.0.1:8081"}),
+        "nginx_status.maintenance: 8081 is of status.listen already",
+    ),
+    "maintenance for all": (
+        config(status={"maintenance": "192.0.2.1:8082"}),
+        "nginx_status.maintenance: 192.0.2.1:8082 is not of this host alone",
     ),
     "all backup": (upstream({"address": "b:1", "backup": True}), "nginx_upstreams[0].servers: all of them"),
     "server twice": (upstream("a:1", "a:1"), "nginx_upstreams[0].servers[1].address: a:1 is there twice"),
