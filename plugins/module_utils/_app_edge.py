@@ -17,8 +17,8 @@ from ._app_compose import INFRA
 from ._app_model import normal, problems
 
 OWN_KEYS = ("service", "limit")
-# Judged in place of the servers that are not known yet.
-ANY_SERVER = [{"address": "127.0.0.1:1"}]
+# Judged in place of hosts that are not known here.
+ANY_ADDRESS = ["127.0.0.1"]
 
 
 def sound(apps: Any) -> list[dict[str, Any]]:
@@ -114,7 +114,7 @@ def site_problems(apps: Sequence[Any]) -> Iterator[str]:
     """What the model of nginx says of all that, by the user's own paths. The apps have to be sound."""
     config = {
         "limit_zones": limit_zones(apps),
-        "upstreams": [{"name": each["name"], "servers": ANY_SERVER} for each in upstreams(apps)],
+        "upstreams": upstreams(apps, ANY_ADDRESS),
         "sites": sites(apps),
     }
     at = [index for index, app in enumerate(apps) if _has_site(app)]

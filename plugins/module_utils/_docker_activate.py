@@ -41,6 +41,11 @@ RELOAD_SECONDS = 15.0
 BEGAN = int(time.time())
 
 
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def run(*argv: str, seconds: float = 30) -> tuple[int, str]:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=seconds)
@@ -55,8 +60,8 @@ def fail(message: str) -> NoReturn:
         "journalctl", "--unit=docker.service", f"--since=@{BEGAN}", "--lines=60", "--no-pager", "--output=cat"
     )
     lines = [line for line in said.splitlines() if re.search(r"level=(error|fatal)|^(failed|unable) to", line)]
-    print("\n".join([message, *lines[-5:]]))
-    sys.exit(1)
+    say("\n".join([message, *lines[-5:]]))
+    raise SystemExit(1)
 
 
 def loaded() -> dict[str, Any] | None:
@@ -159,11 +164,11 @@ def main() -> None:
     enough = sys.argv[1] == "auto" and known is not None and keys <= RELOADABLE and info() is not None
     if enough and (not keys or reload()):
         keep_loaded()
-        print(f"reloaded: {', '.join(sorted(keys))}" if keys else "nothing to do")
+        say(f"reloaded: {', '.join(sorted(keys))}" if keys else "nothing to do")
         return
     restart(wanted, keys)
     keep_loaded()
-    print(f"restarted: {', '.join(sorted(keys))}")
+    say(f"restarted: {', '.join(sorted(keys))}")
 
 
 if __name__ == "__main__":

@@ -126,6 +126,11 @@ def plan(
 # --- the host ---------------------------------------------------------------------------------------------------------
 
 
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def run(*argv: str) -> tuple[int, str]:
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS)
     return done.returncode, (done.stdout if done.returncode == 0 else done.stderr).strip()
@@ -135,7 +140,7 @@ def inspected(kind: str, *listing: str) -> list[Thing]:
     """All of a kind; what vanishes in between is none."""
     code, said = run("docker", kind, "ls", "--quiet", "--no-trunc", *listing)
     if code:
-        sys.exit(said)
+        raise SystemExit(said)
     found: list[Thing] = []
     for each in dict.fromkeys(said.split()):
         code, said = run("docker", kind, "inspect", each)
@@ -173,16 +178,16 @@ def main() -> None:
     chosen = plan(host, args.kinds, remembered(), now, args.hours)
     failed = 0
     for argv in chosen.commands:
-        print(" ".join(argv), flush=True)
+        say(" ".join(argv))
         if not args.show:
             code, said = run(*argv)
             if code and not IN_USE.search(said):
                 failed = 1
             if code or argv[1] == "builder":
-                print(said, flush=True)
+                say(said)
     if not args.show:
         remember(chosen.unused)
-    sys.exit(failed)
+    raise SystemExit(failed)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,11 @@ while True:
         key.fileobj.accept()[0].close()
 """
 # All from port 1, which is not scanned: hosts that scan each other would else take a probe for a simultaneous open now
-# and then, which nmap shows as an open port.
-SCAN = "nmap {family} -Pn -n -g 1 -p 2-65535 -T4 --max-retries 1 --min-rate 10000 --open -oG - {addresses}"
+# and then, which nmap shows as an open port. At this rate a busy machine may lose an answer, so the ports that
+# something listens on are asked once more, slowly.
+FAST = "-p 2-65535 -T4 --max-retries 1 --min-rate 10000"
+SLOW = f"-p {','.join(map(str, sorted({*LISTENING, 22})))} --max-retries 5"
+SCAN = "; ".join(f"nmap {{family}} -Pn -n -g 1 {how} --open -oG - {{addresses}}" for how in (FAST, SLOW))
 
 
 def documented() -> dict[tuple[str, str], set[int]]:
@@ -74,7 +77,8 @@ def seen(fleet: Group, names: tuple[str, ...]) -> dict[str, dict[tuple[str, str]
             for line in output.splitlines():
                 host = re.match(r"Host: (\S+) ", line)
                 if host and "Ports:" in line:
-                    found[family][name, where[host[1]]] = set(map(int, re.findall(r"(\d+)/open/tcp", line)))
+                    ports = found[family].setdefault((name, where[host[1]]), set())
+                    ports.update(map(int, re.findall(r"(\d+)/open/tcp", line)))
     return found
 
 

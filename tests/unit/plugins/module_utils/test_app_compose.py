@@ -3,13 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The compose documents of apps: those of docs/apps.md as they are written, and what holds for all.
 
-After a change that is meant, `python tests/unit/plugins/module_utils/test_app_compose.py` writes the files anew;
-`docker compose config` has the last word on them, in tests/faults.
+After a change that is meant, `pytest` with SHIPSHAPE_WRITE_APPS=1 writes the files anew. Look at them with
+`docker compose -f FILE config` on a host before they are committed.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import string
 
@@ -59,6 +60,8 @@ def documents(name):
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_golden(name):
     for kind, found in documents(name).items():
+        if os.environ.get("SHIPSHAPE_WRITE_APPS"):
+            (GOLDEN / f"{name}-{kind}.json").write_text(dumps(found), encoding="utf-8")
         assert dumps(found) == (GOLDEN / f"{name}-{kind}.json").read_text(encoding="utf-8"), kind
 
 
@@ -299,10 +302,3 @@ def test_containers_have_one_name_each(name, count):
     names = service_names(found, "a") + service_names(found, "b") + service_names(found, "infra")
     aliases = ["web", name]
     assert len(names + aliases) == len(set(names + aliases))
-
-
-if __name__ == "__main__":
-    GOLDEN.mkdir(exist_ok=True)
-    for each in DOCUMENTED:
-        for document, content in documents(each).items():
-            (GOLDEN / f"{each}-{document}.json").write_text(dumps(content), encoding="utf-8")

@@ -47,18 +47,11 @@ def routed(*routes, **keys):
 # --- nginx ------------------------------------------------------------------------------------------------------------
 
 
-def serving(upstreams):
-    """What becomes of upstreams once a release serves."""
-    server = {"address": "127.0.0.1:20000"}
-    known = [{key: value for key, value in each.items() if key != "dynamic"} for each in upstreams]
-    return [{**each, "servers": each["servers"] or [server]} for each in known]
-
-
 def test_the_role_nginx_takes_them():
     options = {
         **defaults("nginx"),
         "nginx_limit_zones": edge.limit_zones(ALL),
-        "nginx_upstreams": serving(edge.upstreams(ALL, ["192.0.2.7", "2001:db8::7"])),
+        "nginx_upstreams": edge.upstreams(ALL, ["192.0.2.7", "2001:db8::7"]),
         "nginx_sites": edge.sites(ALL),
     }
     assert _nginx_role.problems(options) == []
