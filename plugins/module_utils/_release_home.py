@@ -76,6 +76,9 @@ class Home:
     def remove(self, *parts: str) -> None:
         shutil.rmtree(self.path(*parts), ignore_errors=True)
 
+    def names(self, *parts: str) -> list[str]:
+        return sorted(os.listdir(self.path(*parts))) if os.path.isdir(self.path(*parts)) else []
+
     def others(self) -> Iterator[dict[str, Any]]:
         """The states of the other apps of this host."""
         for name in sorted(os.listdir(self.directory)) if os.path.isdir(self.directory) else []:

@@ -62,7 +62,8 @@ class Release:
         other = self.home.lock(self.run, self.take_lock, seconds)
         if other:
             raise ReleaseError(
-                f"the lock of {self.app['name']} was taken over by {other.get('by')} on {other.get('controller')}: this run ends"
+                f"the lock of {self.app['name']} was taken over by {other.get('by')} on {other.get('controller')}: this"
+                " run ends"
             )
 
     def save(self, state: Mapping[str, Any]) -> None:
@@ -130,6 +131,16 @@ class Release:
             "releases": self.state["releases"],
             "locked_by": None,
         }
+
+    def tidy(self) -> None:
+        """Releases that are not kept, and the names that kept their images."""
+        entries = (self.state["active"], self.state["candidate"], self.state["draining"])
+        kept = {*self.state["releases"], *(entry["release"] for entry in entries if entry)}
+        for name in self.home.names("releases"):
+            if name not in kept:
+                for service in self.manifest(name).get("images", {}):
+                    self.docker.ask("image", "rm", image_tag(self.app, service, name))
+                self.home.remove("releases", name)
 
     def stop_draining(self) -> int:
         """Let the slot that had the traffic before come to its end."""
@@ -278,30 +289,20 @@ def finish(release: Release) -> dict[str, Any]:
         release.load(release.state["candidate"]["release"])
         release.save(switched(release.state))
     left = release.stop_draining()
-    kept = pruned(release.state, release.app["keep_releases"])
-    gone = [each for each in release.state["releases"] if each not in kept["releases"]]
-    release.save(kept)
-    for name in gone:
-        forget(release, name)
+    release.save(pruned(release.state, release.app["keep_releases"]))
+    release.tidy()
     release.home.unlock()
     return {**release.view(), "changed": changed, "cut_off": left}
-
-
-def forget(release: Release, name: str) -> None:
-    """A release and the names that kept its images."""
-    for service in release.manifest(name).get("images", {}):
-        release.docker.ask("image", "rm", image_tag(release.app, service, name))
-    release.home.remove("releases", name)
 
 
 def undo(release: Release) -> dict[str, Any]:
     """The release that runs as it was, and the new slot gone. The traffic is off it already."""
     release.hold()
     slot = release.candidate()
-    log: list[str] = []
     if slot:
-        entry, active = release.state["candidate"], release.state["active"]
-        slot.stop(slot.names(["scheduler"])) if slot.names(["scheduler"]) else None
+        active = release.state["active"]
+        if slot.names(["scheduler"]):
+            slot.stop(slot.names(["scheduler"]))
         if active:
             old = release.of_release(active)
             names = old.names((*BEFORE_SWITCH, "scheduler"))
@@ -311,10 +312,9 @@ def undo(release: Release) -> dict[str, Any]:
         slot.stop()
         slot.down()
         release.save(dropped(release.state))
-        if entry["release"] not in release.state["releases"]:
-            forget(release, entry["release"])
+        release.tidy()
     release.home.unlock()
-    return {**release.view(), "changed": slot is not None, "log": log}
+    return {**release.view(), "changed": slot is not None}
 
 
 def absent(release: Release) -> dict[str, Any]:
@@ -328,10 +328,7 @@ def absent(release: Release) -> dict[str, Any]:
     for name in release.volumes_removed:
         if name in volumes(release.app):
             release.docker.ask("volume", "rm", name)
-    for name in [
-        *release.state["releases"],
-        *([release.state["candidate"]["release"]] if release.state["candidate"] else []),
-    ]:
-        forget(release, name)
+    release.state = {**release.state, "active": None, "candidate": None, "draining": None, "releases": []}
+    release.tidy()
     release.home.remove()
     return {"changed": True}

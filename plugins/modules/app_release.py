@@ -9,7 +9,7 @@ short_description: One step of the release of a container app
 version_added: 0.1.0
 description:
   - Releases go into two slots, compose projects C(APP-a) and C(APP-b), one of which has the traffic. Each step may be
-    called twice, and by the next run after one that was killed; what is known of an app lies in O(directory) on its host.
+    called twice, and by the next run after one that was killed; the state of an app lies in O(directory) on its host.
   - The role P(shipshape.stack.app_stack#role) calls the steps in their order, with the switch of the traffic by
     M(shipshape.stack.nginx_upstream) between O(step=start) and O(step=handover); docs/releases.md tells of each.
 requirements:
@@ -19,7 +19,8 @@ options:
     description:
       - V(prepare) takes the lock, judges the host, fetches and pins the images and writes the release down.
       - V(migrate) runs the jobs of C(init) that have not run, and the migration.
-      - V(start) starts the new slot and asks it until it is healthy. V(handover) stops the old scheduler and starts the new.
+      - V(start) starts the new slot and asks it until it is healthy. V(handover) lets the new
+        scheduler follow the old one.
       - V(watch) looks at the new slot for O(seconds). V(finish) drains and stops the old slot.
       - V(undo) makes the old slot run as it did, and takes the new one away; the traffic has to be off it.
       - V(status) reports. V(unlock) takes the lock away. V(absent) removes the app, but for its volumes.
@@ -39,7 +40,7 @@ options:
     type: dict
     default: {}
   release:
-    description: For O(step=prepare), the id of a kept release to go back to, or V(previous). Empty deploys what O(app) says.
+    description: For O(step=prepare), the id of a kept release to go back to, or V(previous). Empty deploys O(app).
     type: str
     default: ""
   restart:
