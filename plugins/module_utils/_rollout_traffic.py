@@ -50,9 +50,7 @@ def _routed(app: Mapping[str, Any]) -> list[str]:
     return [each["name"] for each in normal(app)["services"] if upstream_name(app, each["name"]) in dynamic]
 
 
-def _servers(
-    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], percent: int
-) -> list[dict[str, Any]]:
+def _servers(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], percent: int) -> list[dict[str, Any]]:
     if percent == ALL or (percent and not old):
         return _weighted(new, WEIGHT)
     if not percent or not new:
