@@ -95,7 +95,7 @@ def _ports(release: Release) -> dict[str, int]:
     """Of both slots. Ports of other apps are not free, nor are those that something listens on."""
     taken = {port for state in release.home.others() for port in state["ports"].values()} | release.docker.published()
     known = dict(release.state["ports"])
-    first, last = release.port_range
+    first, last = release.ports
     return allocated(release.app, known, taken - set(known.values()), first, last)
 
 

@@ -9,6 +9,7 @@ what to go back to. Pure functions: no I/O and no Ansible imports.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Optional
 
@@ -103,6 +104,15 @@ def wanted_release(state: Mapping[str, Any], asked: str) -> str:
     if not previous or previous["release"] not in state["releases"]:
         raise ReleaseError("there is no release before the one that runs: deploy a version instead")
     return str(previous["release"])
+
+
+def ports_of(text: str) -> tuple[int, int]:
+    """The first and the last port of a range such as C(20000-20999)."""
+    found = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", text)
+    first, last = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1024 <= first <= last <= 65535:
+        raise ReleaseError(f"port_range: {text!r} is no range of ports from 1024 to 65535, such as 20000-20999")
+    return first, last
 
 
 def allocated(

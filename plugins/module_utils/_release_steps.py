@@ -24,6 +24,7 @@ from ._release_state import (
     masked,
     pruned,
     reached,
+    ports_of,
     servers,
     switched,
 )
@@ -46,7 +47,7 @@ class Release:
         self.take_lock, self.restart = options["take_lock"], options["restart"]
         self.asked: str = options["release"] or ""
         self.address: str = options["publish_address"]
-        self.port_range = options["port_range"]
+        self.ports = ports_of(options["port_range"])
         self.allow_contract: bool = options["allow_contract"]
         self.backup_id: str = options["backup_id"]
         self.seconds: int = options["seconds"]

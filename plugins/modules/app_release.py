@@ -57,9 +57,8 @@ options:
     default: 127.0.0.1
   port_range:
     description: The first and the last port of the host that web services may get.
-    type: list
-    elements: int
-    default: [20000, 20999]
+    type: str
+    default: 20000-20999
   allow_contract:
     description: Whether a migration with C(contract) may run, after which there is no way back.
     type: bool
@@ -210,7 +209,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "restart": {"type": "bool", "default": False},
     "take_lock": {"type": "bool", "default": False},
     "publish_address": {"type": "str", "default": "127.0.0.1"},
-    "port_range": {"type": "list", "elements": "int", "default": [20000, 20999]},
+    "port_range": {"type": "str", "default": "20000-20999"},
     "allow_contract": {"type": "bool", "default": False},
     "backup_id": {"type": "str", "default": ""},
     "seconds": {"type": "int", "default": 10},
