@@ -22,9 +22,9 @@ from ._release_state import (
     drained,
     dropped,
     masked,
+    ports_of,
     pruned,
     reached,
-    ports_of,
     servers,
     switched,
 )
