@@ -58,13 +58,21 @@ class Home:
 
     def write(self, text: str, *parts: str) -> None:
         target = self.path(*parts)
-        os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+        self._folders(os.path.dirname(target))
         temporary = f"{target}.new"
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
+
+    def _folders(self, path: str) -> None:
+        os.makedirs(self.directory, mode=0o755, exist_ok=True)
+        inner = [path]
+        while inner[0] != self.top:
+            inner.insert(0, os.path.dirname(inner[0]))
+        for each in inner:  # one by one: the mode is that of the last alone
+            os.makedirs(each, mode=0o700, exist_ok=True)
 
     def text(self, *parts: str) -> str:
         try:
@@ -93,7 +101,7 @@ class Home:
         self, run: Mapping[str, Any], take: bool = False, seconds: float = LOCK_SECONDS
     ) -> Optional[dict[str, Any]]:
         """Take or renew the lock; whose it is instead, if somebody else's."""
-        os.makedirs(self.top, mode=0o700, exist_ok=True)
+        self._folders(self.top)
         with self._alone():
             other = holder(self.owner(), run, time.time(), take)
             if other is None:
