@@ -35,9 +35,9 @@ def test_containers_have_no_rights_that_they_do_not_need(host):
         ({"app_stack_aps": []}, "did you mean app_stack_apps"),
         ({"app_stack_apps": [{"name": "shop", "services": []}]}, "there are none: an app has one at least"),
         ({"app_stack_app": "shpo"}, "did you mean shop"),
-        ({"app_stack_port_range": "80-90"}, "'80-90' is not a range"),
-        ({"app_stack_batches": ["0%"]}, "'0%' is not a number of hosts"),
-        ({"app_stack_release": "1.0"}, "'1.0' is neither previous nor the id of a release"),
+        ({"app_stack_port_range": "80-90"}, "is not a range of 16 ports"),
+        ({"app_stack_batches": ["0%"]}, "is not a number of hosts, or a share"),
+        ({"app_stack_release": "1.0"}, "is neither previous nor the id of a release"),
     ],
 )
 def test_what_is_wrong_is_refused_before_any_change(host, options, reason):

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A tiny image in several versions: /version and /health say which, and nothing else is in it.
 set -eu
-dpkg --status busybox-static >/dev/null 2>&1 || apt-get install -qq --no-install-recommends busybox-static >/dev/null 2>&1
+dpkg --status busybox-static curl >/dev/null 2>&1 || apt-get install -qq --no-install-recommends busybox-static curl >/dev/null 2>&1
 for version in "$@"; do
     [ -z "$(docker image ls --quiet "tiny:$version")" ] || continue
     build=$(mktemp --directory)
