@@ -35,8 +35,8 @@ def _locked(release: Release, other: Mapping[str, Any]) -> str:
     minutes = max(1, int((float(other["expires"]) - time.time()) / 60))
     who = f"{other.get('by') or 'a run'} on {other.get('controller') or 'a controller'} (process {other.get('pid')})"
     return (
-        f"{release.app['name']} is locked by {who} for {minutes} more minutes: wait, or set app_stack_take_lock: true"
-        " if that run is dead"
+        f"{release.app['name']}: {who} is busy with it and has the lock for {minutes} more minutes: wait, or set"
+        " app_stack_take_lock: true if that run is dead"
     )
 
 

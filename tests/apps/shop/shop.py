@@ -1,6 +1,6 @@
 """The reference app: a small shop on PostgreSQL and Redis, or on a SQLite file alone, that can be told to fail.
 
-    gunicorn shop:app       the web service         python3 shop.py worker|scheduler|migrate|revision
+gunicorn shop:app       the web service         python3 shop.py worker|scheduler|migrate|revision
 """
 
 from __future__ import annotations
@@ -179,7 +179,11 @@ def migrate() -> None:
     with database() as db:
         for statement in SCHEMA:
             db.run(statement)
-        db.run("INSERT INTO revisions SELECT ? WHERE NOT EXISTS (SELECT 1 FROM revisions WHERE revision = ?)", REVISION, REVISION)
+        db.run(
+            "INSERT INTO revisions SELECT ? WHERE NOT EXISTS (SELECT 1 FROM revisions WHERE revision = ?)",
+            REVISION,
+            REVISION,
+        )
     print(REVISION)
 
 
