@@ -72,6 +72,10 @@ bench-databases: system $(VENV) ## Databases as the distribution has them agains
 bench-reloads: system $(VENV) ## Twenty reloads of nginx under load, on an idle machine
 	tests/bench/reloads
 
+.PHONY: bench-deploys
+bench-deploys: system $(VENV) ## Twenty releases of the reference app under load, on an idle machine
+	tests/bench/deploys
+
 .PHONY: grade
 grade: system $(VENV) ## Grade a hardened host with outside tools
 	tests/grade/grade
