@@ -19,6 +19,7 @@ class FilterModule:
             "rollout_failed": core.failed,
             "rollout_failing": core.failing,
             "rollout_failure": core.failure,
+            "rollout_listed": report.listed,
             "rollout_migrates": core.migrates,
             "rollout_moves": core.moves,
             "rollout_problem": report.problem,

@@ -22,6 +22,10 @@ DONE = {
 }
 
 
+def listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "nothing"
+
+
 def problem(fleet: Fleet, apps: Sequence[str]) -> str:
     """The whole reason to fail with; empty if all went well."""
     return "\n\n".join("\n".join(_problem(app, records(fleet, app))) for app in apps if _bad(fleet, app))
@@ -40,7 +44,7 @@ def _good(app: str, found: Mapping[str, Record], check_mode: bool) -> Iterator[s
     for action, hosts in _grouped((record["plan"]["action"], host) for host, record in found.items()):
         plan = found[hosts[0]]["plan"]
         told = f"would be live ({action})" if check_mode and action != "none" else DONE.get(action, action)
-        yield f"{app}: {plan['release']} {told} on {_listed(hosts)}"
+        yield f"{app}: {plan['release']} {told} on {listed(hosts)}"
 
 
 def _problem(app: str, found: Mapping[str, Record]) -> Iterator[str]:
@@ -51,7 +55,7 @@ def _problem(app: str, found: Mapping[str, Record]) -> Iterator[str]:
     what = f"{app}: {release}".rstrip(": ")
     yield f"{what} {'is live, but not all is in order' if kept or not failures else 'was not released'}."
     for (step, message), hosts in _grouped(((each["step"], each["message"]), host) for host, each in failures):
-        yield f"{_listed(hosts)} failed ({step}): {message}"
+        yield f"{listed(hosts)} failed ({step}): {message}"
         yield from _log(host_log for host, host_log in _logs(failures) if host in hosts)
     for host, record in found.items():
         trouble = record.get("trouble")
@@ -67,10 +71,10 @@ def _left(found: Mapping[str, Record]) -> Iterator[str]:
         for active, those in _grouped((found[host]["plan"].get("active_release") or "", host) for host in hosts):
             back = f"the traffic is with {active} again" if active else "nothing of the app serves, as before"
             yield {
-                "undone": f"Undone on {_listed(those)}: {back}, and the new containers are gone.",
-                "finished": f"{_listed(those)}: the new release serves.",
-                "": f"Nothing was begun on {_listed(those)}.",
-                "stuck": f"Not all was undone on {_listed(those)}: run the same again once the host is well.",
+                "undone": f"Undone on {listed(those)}: {back}, and the new containers are gone.",
+                "finished": f"{listed(those)}: the new release serves.",
+                "": f"Nothing was begun on {listed(those)}.",
+                "stuck": f"Not all was undone on {listed(those)}: run the same again once the host is well.",
             }[end]
 
 
@@ -90,7 +94,3 @@ def _grouped(pairs: Iterable[tuple[Any, str]]) -> list[tuple[Any, list[str]]]:
     for key, host in pairs:
         found.setdefault(key, []).append(host)
     return list(found.items())
-
-
-def _listed(hosts: Sequence[str]) -> str:
-    return " and ".join([", ".join(hosts[:-1]), hosts[-1]] if len(hosts) > 1 else hosts)

@@ -168,6 +168,13 @@ def test_what_is_kept_of_a_failure(result, task, kept):
     assert core.failure(result, task) == kept
 
 
+@pytest.mark.parametrize(
+    ("names", "text"), [([], "nothing"), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+)
+def test_names_are_listed(names, text):
+    assert report.listed(names) == text
+
+
 def test_a_rollout_that_went_well():
     known = fleet(record(end="finished"), record(end="finished"), record(plan=plan(action="none"), end="finished"))
     assert report.problem(known, ["shop"]) == ""
