@@ -18,6 +18,8 @@ from ._app_model import normal
 # other stays as it was.
 WEIGHT = 100
 ALL = 100
+# Ways to balance with which nginx knows no spare servers.
+WITHOUT_SPARES = ("ip_hash", "random")
 
 
 def stages(app: Mapping[str, Any]) -> list[dict[str, int]]:
@@ -28,15 +30,22 @@ def stages(app: Mapping[str, Any]) -> list[dict[str, int]]:
 
 
 def switches(
-    app: Mapping[str, Any], plan: Mapping[str, Any], percent: int, balancers: Sequence[str]
+    app: Mapping[str, Any], plan: Mapping[str, Any], percent: int, balancers: Sequence[str], spare: bool = False
 ) -> list[dict[str, Any]]:
-    """What each upstream of each load balancer gets for this host; with 0 percent all goes to the running release."""
+    """What each upstream of each load balancer gets for this host; with 0 percent all goes to the running release.
+
+    With C(spare) that stays behind the new one: nginx calls it for what the new one does not take, as when it crashes.
+    """
     services = _routed(app)
+    balances = {each["name"]: each["balance"] for each in normal(app)["services"]}
     return [
         {
             "balancer": balancer,
             "name": upstream_name(app, service),
-            "servers": _servers(plan["active_servers"].get(service, []), plan["servers"].get(service, []), percent),
+            "servers": [
+                *_servers(plan["active_servers"].get(service, []), plan["servers"].get(service, []), percent),
+                *_spares(plan, service, percent if spare else 0, balances[service]),
+            ],
             "watched": plan["servers"].get(service, []),
         }
         for balancer in balancers
@@ -48,6 +57,13 @@ def _routed(app: Mapping[str, Any]) -> list[str]:
     """Services whose servers change with the release; nginx knows those alone that a route leads to."""
     dynamic = {each["name"] for each in upstreams([{**app, "state": "present"}]) if each.get("dynamic")}
     return [each["name"] for each in normal(app)["services"] if upstream_name(app, each["name"]) in dynamic]
+
+
+def _spares(plan: Mapping[str, Any], service: str, percent: int, balance: str) -> list[dict[str, Any]]:
+    old, new = plan["active_servers"].get(service, []), plan["servers"].get(service, [])
+    if percent < ALL or balance in WITHOUT_SPARES or not new:
+        return []
+    return [{**server, "backup": True} for server in old if server not in new]
 
 
 def _servers(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], percent: int) -> list[dict[str, Any]]:

@@ -91,3 +91,27 @@ def test_stages():
     canary = [{"percent": 10, "seconds": 60}, {"percent": 50, "seconds": 30}]
     shop = app(domains=["shop.example.org"], deploy={"canary": canary, "bake_seconds": 5})
     assert stages(shop) == [*canary, {"percent": 100, "seconds": 5}]
+
+
+@pytest.mark.parametrize(
+    ("balance", "percent", "spare", "spares"),
+    [
+        pytest.param("round_robin", 100, True, ["20000"], id="behind-the-new"),
+        pytest.param("least_conn", 100, True, ["20000"], id="least-conn"),
+        pytest.param("round_robin", 100, False, [], id="not-asked-for"),
+        pytest.param("round_robin", 10, True, [], id="a-canary-needs-none"),
+        pytest.param("ip_hash", 100, True, [], id="nginx-knows-none"),
+    ],
+)
+def test_the_release_before_stays_behind_the_new_one(balance, percent, spare, spares):
+    shop = app(service(balance=balance), domains=["shop.example.org"])
+    (found,) = switches(shop, plan(1, 1), percent, ["lb1"], spare)
+    assert list(SERVERS.problems("servers", found["servers"])) == []
+    backups = [each["address"].rpartition(":")[2] for each in found["servers"] if each.get("backup")]
+    assert backups == spares
+
+
+def test_what_runs_already_is_no_spare_of_its_own():
+    same = {"active_servers": {"web": servers(20000, 1)}, "servers": {"web": servers(20000, 1)}}
+    (found,) = switches(SHOP, same, 100, ["lb1"], spare=True)
+    assert len(found["servers"]) == 1
