@@ -257,7 +257,9 @@ def test_a_record_that_a_hand_spoilt_is_refused_and_not_forgotten(up):
     compare, mend = ["shell", f"cmp {live} /root/spoilt"], ["shell", f"cp /root/kept {live}"]
     with served(up):
         said = drive(up, switch(NEW), spoil, switch(OLD), ROLE, ask(), compare, mend, ROLE, ask())
-    problem = "upstreams/shop-web.json of the live tree is not as it was written: owners.app1[0].address: '127.0.0.1:twe"
+    problem = (
+        "upstreams/shop-web.json of the live tree is not as it was written: owners.app1[0].address: '127.0.0.1:twe"
+    )
     assert said[2].startswith(problem), said
     assert said[3].startswith(problem), said
     assert said[4:] == ["new", 0, 0, False, "new"]
