@@ -245,6 +245,6 @@ def test_a_way_back_that_is_killed_is_gone_by_the_next_run(host):
 
 def test_two_schedulers_were_never_there_at_once(host):
     volume = host.shell(HOST, "docker volume inspect shop_data --format '{{.Mountpoint}}'").strip()
-    ask = 'execute("SELECT count(*) FROM overlaps").fetchone()'
+    ask = 'execute("SELECT count(*) FROM meetings").fetchone()'
     count = f'import sqlite3; print(*sqlite3.connect("{volume}/shop.db").{ask})'
     assert host.shell(HOST, f"python3 -c '{count}'").strip() == "0"
