@@ -139,17 +139,12 @@ def clients(group: Group, name: str):
 BAD = [
     pytest.param(app("9.9.9"), "shop:9.9.9 of web is not on this host", id="image-missing"),
     pytest.param(app("1.1.0", "crash-at-start"), "ended with exit status 3", id="crash-at-start"),
-    pytest.param(
-        app("1.1.0", "crash-after-5s", deploy={"bake_seconds": 8, "drain_seconds": 1}), "web-1-", id="crash-after-5-s"
-    ),
     pytest.param(app("1.1.0", "never-healthy", start_seconds=4), "HTTP 503", id="never-healthy"),
     pytest.param(app("1.1.0", "wrong-version", start_seconds=4), "wrong", id="wrong-version"),
     pytest.param(app("1.1.0", "unhealthy-json", start_seconds=4), "unhealthy", id="unhealthy-json"),
     pytest.param(app("1.1.0", "migration-fails"), "the migration failed with exit status 1", id="migration-fails"),
     pytest.param(app("1.1.0", "migration-hangs"), "did not end within 6 s", id="migration-hangs"),
     pytest.param(app("1.1.0", "out-of-memory"), "killed, or out of memory", id="out-of-memory"),
-    pytest.param(app("1.1.0", env={}), "ended with exit status 78", id="env-missing"),
-    pytest.param(app("1.1.0", web={"limits": {"memory": "1M"}}), "inimum memory limit", id="compose-refuses"),
     pytest.param(app("1.1.0", "worker-crashes"), "worker-1-", id="worker-crash-loops"),
 ]
 
