@@ -26,7 +26,7 @@ REVISION = 2
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS orders (id VARCHAR(64) PRIMARY KEY, version VARCHAR(64), done INTEGER DEFAULT 0)",
     "CREATE TABLE IF NOT EXISTS ticks (at DOUBLE PRECISION, scheduler VARCHAR(64))",
-    "CREATE TABLE IF NOT EXISTS overlaps (at DOUBLE PRECISION, one VARCHAR(64), other VARCHAR(64))",
+    "CREATE TABLE IF NOT EXISTS meetings (at DOUBLE PRECISION, one VARCHAR(64), other VARCHAR(64))",
     "CREATE TABLE IF NOT EXISTS revisions (revision INTEGER PRIMARY KEY)",
 )
 app = Flask(__name__)
@@ -167,7 +167,7 @@ def schedule(stop: threading.Event) -> None:
         with database() as db:
             others = db.run("SELECT scheduler FROM ticks WHERE at > ? AND scheduler <> ?", now - 0.4, me).fetchall()
             for (other,) in others:
-                db.run("INSERT INTO overlaps VALUES (?, ?, ?)", now, me, other)
+                db.run("INSERT INTO meetings VALUES (?, ?, ?)", now, me, other)
             db.run("INSERT INTO ticks VALUES (?, ?)", now, me)
 
 
