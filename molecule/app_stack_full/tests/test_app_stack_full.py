@@ -164,7 +164,7 @@ def test_an_app_that_goes_leaves_its_volumes_and_the_other_app(host):
 
 
 def test_all_apps_go_with_the_volumes_that_are_named(host):
-    deploy(app_stack_state="absent", app_stack_volumes_removed=["mailer_spool"])
+    deploy(app_stack_state="absent", app_stack_volumes_removed=["shop_data"])
     assert host.check_output("docker ps --all --quiet") == ""
-    assert host.check_output("docker volume ls --quiet") == "shop_data"
+    assert host.check_output("docker volume ls --quiet") == "mailer_spool"
     assert host.check_output(f"ls {HOME}") == ""
