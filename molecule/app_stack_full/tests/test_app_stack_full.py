@@ -40,8 +40,8 @@ def play(name, *arguments, **options):
 
 def deploy(*arguments, **options):
     done = play("deploy", *arguments, **options)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def changed(said):
@@ -116,10 +116,11 @@ def test_the_same_version_again_changes_nothing(host):
 
 def test_without_a_backup_there_is_no_migration_and_no_new_release(host):
     before = containers(host, "web")
-    done = play("deploy", shop_version="1.1", app_stack_backup_command=["/bin/false"], shop_replicas=1)
+    backup = ["/bin/sh", "-c", "echo no room >&2; exit 1"]
+    done = play("deploy", shop_version="1.1", app_stack_backup_command=backup, shop_replicas=1)
     assert done.returncode == 2
-    assert "debian13 failed (back up): " in done.stdout
-    assert "the traffic is with 1.1-" in done.stdout
+    said = done.stdout + done.stderr
+    assert re.search(r"debian13 failed \(back up\): .*\n.*\n *\| no room\n *Undone on debian13: .* with 1\.1-", said)
     assert containers(host, "web") == before
     assert served(host, "1.1")
     assert not host.file(f"{HOME}/shop/lock.json").exists
