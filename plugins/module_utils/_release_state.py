@@ -118,9 +118,12 @@ def ports_of(text: str) -> tuple[int, int]:
 def allocated(
     app: Mapping[str, Any], known: Mapping[str, int], taken: Collection[int], first: int, last: int
 ) -> dict[str, int]:
-    """A port of the host for each container of a web service, in both slots; those that have one keep it."""
+    """A port of the host for each container of a web service, in both slots; those that had one keep it for good.
+
+    Those that this release has no more run still in the other slot, or in a release that is gone back to.
+    """
     wanted = [name for slot in SLOTS for name in service_names(app, slot, ["web"])]
-    ports = {name: known[name] for name in wanted if name in known}
+    ports = dict(known)
     free = (port for port in range(first, last + 1) if port not in taken and port not in ports.values())
     for name in wanted:
         if name not in ports:

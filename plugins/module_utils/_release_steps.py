@@ -319,17 +319,20 @@ def undo(release: Release) -> dict[str, Any]:
 
 
 def absent(release: Release) -> dict[str, Any]:
-    """Everything of the app but its volumes, of which those that are named go, too."""
-    if not release.home.exists():
-        return {"changed": False}
-    release.hold()
-    for name in ("a", "b", "infra"):
-        release.slot(name).down()
-    release.docker.ask("network", "rm", network(release.app))
-    for name in release.volumes_removed:
-        if name in volumes(release.app):
-            release.docker.ask("volume", "rm", name)
-    release.state = {**release.state, "active": None, "candidate": None, "draining": None, "releases": []}
-    release.tidy()
-    release.home.remove()
-    return {"changed": True}
+    """Everything of the app but its volumes, of which those that are named go, too, also long after the app."""
+    there = release.home.exists()
+    named = [name for name in release.volumes_removed if not release.docker.ask("volume", "inspect", name)[0]]
+    if release.check:
+        return {"changed": there or bool(named)}
+    if there:
+        release.hold()
+        for name in ("a", "b", "infra"):
+            release.slot(name).down()
+        release.docker.ask("network", "rm", network(release.app))
+    for name in named:
+        release.docker.do("volume", "rm", name)
+    if there:
+        release.state = {**release.state, "active": None, "candidate": None, "draining": None, "releases": []}
+        release.tidy()
+        release.home.remove()
+    return {"changed": there or bool(named)}

@@ -19,6 +19,7 @@ LEAST_SECONDS = 5
 MOST_SLICES = 10
 # One bad answer may be anybody's.
 SPARED_ERRORS = 1
+LOG_LINES = 20
 
 
 def records(fleet: Fleet, app: str) -> dict[str, Record]:
@@ -101,7 +102,7 @@ def failing(counts: Sequence[Mapping[str, Any]], ratio: float) -> str:
 
 
 def failure(result: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """What is kept of a failed task: the step that it was, why, and the last lines of a container's log."""
+    """What is kept of a failed task: the step that it was, why, and the last lines of what a container or command said."""
     bad = [each for each in result.get("results", []) if each.get("failed") or each.get("unreachable")]
     first = bad[0] if bad else result
     message = str(first.get("msg") or first.get("module_stderr") or "no reason was given").strip()
@@ -109,5 +110,5 @@ def failure(result: Mapping[str, Any], task: str) -> dict[str, Any]:
     return {
         "step": step[:1].lower() + step[1:],
         "message": message.replace("Task failed: ", ""),
-        "log": list(first.get("log") or []),
+        "log": list(first.get("log") or first.get("stderr_lines") or [])[-LOG_LINES:],
     }

@@ -229,9 +229,8 @@ def take(options: dict[str, Any], check: bool) -> dict[str, Any]:
         except ReleaseError:
             if not check:
                 raise
-    if check and options["step"] not in ("prepare", *WITHOUT_DOCKER):
-        pending = release.home.exists() if options["step"] == "absent" else bool(release.state["candidate"])
-        return {**release.view(), "changed": pending}
+    if check and options["step"] not in ("prepare", "absent", *WITHOUT_DOCKER):
+        return {**release.view(), "changed": bool(release.state["candidate"])}
     return STEPS[options["step"]](release)
 
 

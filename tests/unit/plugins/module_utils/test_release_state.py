@@ -102,9 +102,9 @@ def test_a_killed_rollback_goes_on_to_where_it_was_going():
 def test_ports_are_kept_and_never_shared(before, after, taken):
     known = state.allocated(app(before), {}, taken, 20000, 20999)
     found = state.allocated(app(after), known, taken, 20000, 20999)
-    assert len(set(found.values())) == len(found) == 2 * after
+    assert len(set(found.values())) == len(found) == 2 * max(before, after)
     assert not set(found.values()) & taken
-    assert all(found[name] == known[name] for name in found if name in known)
+    assert found.items() >= known.items(), "the slot that runs may have more containers than the new one"
     assert state.allocated(app(after), found, taken, 20000, 20999) == found
 
 

@@ -141,6 +141,12 @@ def test_errors_that_are_too_many(counts, ratio, told):
             id="a-step",
         ),
         pytest.param(
+            {"msg": "non-zero return code", "stderr_lines": [str(each) for each in range(30)]},
+            "migrate | Back up",
+            {"step": "back up", "message": "non-zero return code", "log": [str(each) for each in range(10, 30)]},
+            id="a-command",
+        ),
+        pytest.param(
             {"msg": "Task failed: Action failed: no"},
             "watch | Refuse it",
             {"step": "refuse it", "message": "Action failed: no", "log": []},
