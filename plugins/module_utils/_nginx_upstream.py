@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,8 @@ from ansible_collections.shipshape.stack.plugins.module_utils import _nginx_valu
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_model import server_problems
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_options import SERVER, UPSTREAM
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_said import address_of
-from ansible_collections.shipshape.stack.plugins.module_utils._nginx_schema import Items
-from ansible_collections.shipshape.stack.plugins.module_utils._nginx_swap import SwapError, Wanted
+from ansible_collections.shipshape.stack.plugins.module_utils._nginx_schema import Field, Items, Map
+from ansible_collections.shipshape.stack.plugins.module_utils._nginx_swap import ROOT, SwapError, Wanted
 from ansible_collections.shipshape.stack.plugins.module_utils._nginx_text import block, include, line, text_of
 
 # What has to be known of a tree to put another in its place, and cannot be read from its directives.
@@ -29,6 +29,17 @@ SERVED = "served.json"
 # nginx starts with no upstream that is empty; nobody is ever sent there.
 NOBODY: dict[str, Any] = SERVER.filled({"address": "127.0.0.1:1", "down": True})
 SERVERS = Items(SERVER)
+LOGS = Field(Items(kind.LOG), required=True)
+# Beside the owners, whose names are anybody's.
+RECORDED = Map({**UPSTREAM.fields, "logs": LOGS, "maintenance": Field(kind.BOOLEAN, required=True)})
+SERVING = Map(
+    {
+        "certificates": Field(Items(kind.CERTIFICATE), required=True),
+        "logs": LOGS,
+        "maintenance": Field(kind.LISTENER, required=True),
+        "status": Field(kind.LISTENER, required=True),
+    }
+)
 RECORD = re.compile(r"upstreams/(.+)\.json")
 RETRY_AFTER = 60
 PAGE = "<!doctype html><title>Maintenance</title><h1>Maintenance</h1><p>Please try again soon.</p>\n"
@@ -123,8 +134,11 @@ def served(
 
 def wanted_of(files: Mapping[str, str]) -> Wanted:
     """A tree of which only the files are there."""
-    known = _load(files, SERVED)
-    listeners = tuple((address, port, protocol) for address, port, protocol in known["listeners"])
+    known = _serving(files)
+    try:
+        listeners = tuple((str(address), int(port), str(protocol)) for address, port, protocol in known["listeners"])
+    except (KeyError, TypeError, ValueError) as exc:
+        raise SwapError(_broken(SERVED, "listeners are not [address, port, protocol] each")) from exc
     status = address_of(known["status"])
     return Wanted(dict(files), listeners, status, tuple(known["certificates"]), tuple(known["logs"]))
 
@@ -186,30 +200,58 @@ def read(files: Mapping[str, str], name: str) -> dict[str, Any]:
             " Give it dynamic: true in nginx_upstreams, and run site.yml"
         )
     found = _load(files, path)
-    try:
-        owners = found["owners"]
-        if owners is not None:
-            owners = {owner: SERVERS.filled(servers) for owner, servers in owners.items()}
-        own = {key: found[key] for key in UPSTREAM.fields if key in found}
-        return {
-            **UPSTREAM.filled(own),
-            "logs": list(found["logs"]),
-            "owners": owners,
-            "maintenance": bool(found["maintenance"]),
-        }
-    except (KeyError, TypeError, AttributeError) as exc:
-        raise SwapError(_broken(path)) from exc
+    problem = next(_unfit(found, name), "")
+    if problem:
+        raise SwapError(_broken(path, problem))
+    owners = found["owners"]
+    if owners is not None:
+        owners = {owner: SERVERS.filled(servers) for owner, servers in owners.items()}
+    return {**RECORDED.filled(found), "owners": owners}
+
+
+def _unfit(found: Mapping[str, Any], name: str) -> Iterator[str]:
+    """What somebody's hand left in a record that nginx would refuse, or take for something else."""
+    yield from RECORDED.problems("", {key: found[key] for key in RECORDED.fields if key in found})
+    if found["name"] != name:
+        yield f"name: {found['name']} is not {name}"
+    owners = found.get("owners", "missing")
+    if owners is None:
+        return
+    if not isinstance(owners, Mapping):
+        yield f"owners: {owners!r} is not a mapping of owners to their servers"
+        return
+    for owner, servers in owners.items():
+        yield from kind.OWNER.problems("owners (a name)", owner)
+        yield from SERVERS.problems(f"owners.{owner}", servers)
+
+
+def _serving(files: Mapping[str, str]) -> dict[str, Any]:
+    found = _load(files, SERVED)
+    problem = next(SERVING.problems("", {key: found[key] for key in SERVING.fields if key in found}), "")
+    if problem:
+        raise SwapError(_broken(SERVED, problem))
+    return found
 
 
 def _load(files: Mapping[str, str], path: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(files[path]))
-    except (KeyError, TypeError, ValueError) as exc:
-        raise SwapError(_broken(path)) from exc
+        found = json.loads(files.get(path, ""))
+    except (ValueError, RecursionError) as exc:
+        raise SwapError(_broken(path, "it is no JSON")) from exc
+    if not isinstance(found, dict):
+        raise SwapError(_broken(path, "it is no JSON object"))
+    return found
 
 
-def _broken(path: str) -> str:
-    return f"{path} of the live tree is not as it was written: put it right, or remove it and run site.yml"
+def _broken(path: str, problem: str) -> str:
+    """The role writes what nginx serves anew, but nobody else knows the servers of a deploy."""
+    if path == SERVED:
+        return f"{path} of the live tree is not as it was written: {problem}. Run site.yml, which writes it anew"
+    return (
+        f"{path} of the live tree is not as it was written: {problem}. Put it right, or take that of the generation"
+        f" before, {ROOT}/previous; without it site.yml begins with the servers of the options, and the next deploy"
+        " gives others"
+    )
 
 
 def changed(files: Mapping[str, str], switch: Switch) -> tuple[dict[str, Any], dict[str, str]]:
@@ -224,7 +266,7 @@ def changed(files: Mapping[str, str], switch: Switch) -> tuple[dict[str, Any], d
         record = {**record, "owners": owners, "servers": []}
     if switch.maintenance is not None:
         record["maintenance"] = switch.maintenance
-    return record, {**files, **_files(record, _load(files, SERVED)["maintenance"])}
+    return record, {**files, **_files(record, _serving(files)["maintenance"])}
 
 
 def _refuse(owners: Mapping[str, Sequence[Mapping[str, Any]]], owner: str, balance: str) -> None:

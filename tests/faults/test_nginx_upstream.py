@@ -1,4 +1,4 @@
-"""Servers of an upstream that change while clients ask every 20 ms: switched, refused, killed, ten at once."""
+"""Servers of an upstream that change while clients ask every 20 ms: switched, refused, killed, twenty at once."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def hook(point):
     if point == sys.argv[1]:
         os._exit(9)
 tools = Tools(hook=hook)
-def ask(site):
+def ask(site, method="GET", path="/", size=0, headers={}):
     connection = http.client.HTTPConnection("127.0.0.1", timeout=10)
-    connection.request("GET", "/", headers={"Host": f"{site}.example.org"})
+    connection.request(method, path, b"x" * size, headers={"Host": f"{site}.example.org", **headers})
     answer = connection.getresponse()
     return [answer.status, answer.read().decode().strip(), answer.getheader("Retry-After")]
 def step(kind, given):
     if kind == "ask":
-        return ask(given)
+        return ask(**given)
     if kind == "info":
         return work.look("shop-web", given["mark"] or mark, given["servers"])
     if kind == "shell":
@@ -100,7 +100,10 @@ CONFIG = {
             "name": name,
             "server_names": [f"{name}.example.org"],
             "log": {"access": f"/var/log/nginx/{name}.log"},
-            "locations": [{"path": "/", "type": "proxy", "upstream": f"{name}-web"}],
+            "locations": [
+                {"path": "/", "type": "proxy", "upstream": f"{name}-web"},
+                {"path": "/ws/", "type": "proxy", "upstream": f"{name}-web", "websocket": True},
+            ],
         }
         for name in ("shop", "blog")
     ],
@@ -134,8 +137,8 @@ def maintenance(value):
     return ["switch", {"maintenance": value}]
 
 
-def ask(site="shop"):
-    return ["ask", site]
+def ask(site="shop", **keys):
+    return ["ask", {"site": site, **keys}]
 
 
 ROLE = ["config", CONFIG]
@@ -248,17 +251,33 @@ def test_what_does_not_work_is_refused_and_the_old_servers_serve(up):
     assert up.shell("d13", look) == before
 
 
+def test_a_record_that_a_hand_spoilt_is_refused_and_not_forgotten(up):
+    live = "$(dirname $(readlink -f /etc/nginx/nginx.conf))/upstreams/shop-web.json"
+    spoil = ["shell", f"cp {live} /root/kept && sed -i s/20002/twenty/ {live} && cp {live} /root/spoilt"]
+    compare, mend = ["shell", f"cmp {live} /root/spoilt"], ["shell", f"cp /root/kept {live}"]
+    with served(up):
+        said = drive(up, switch(NEW), spoil, switch(OLD), ROLE, ask(), compare, mend, ROLE, ask())
+    problem = (
+        "upstreams/shop-web.json of the live tree is not as it was written: owners.app1[0].address: '127.0.0.1:twe"
+    )
+    assert said[2].startswith(problem), said
+    assert said[3].startswith(problem), said
+    assert said[4:] == ["new", 0, 0, False, "new"]
+
+
 def test_maintenance(up):
+    websocket = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
     said = drive(
         up,
-        *[switch(NEW), maintenance(True), ask(), maintenance(True), ask("blog"), ROLE, switch(OLD), ask()],
-        *[maintenance(False), ask(), maintenance(False)],
+        *[switch(NEW), maintenance(True), ask(), ask(path="/ws/", headers=websocket)],
+        ask(method="POST", path="/orders", size=900_000),
+        *[maintenance(True), ask("blog"), ROLE, switch(OLD), ask(), maintenance(False), ask(), maintenance(False)],
     )
     page = said[2]
     assert page[0] == 503
     assert "Maintenance" in page[1]
     assert page[2] == "60"
-    assert said[1:] == [True, page, False, "old", False, True, page, True, "old", False]
+    assert said[1:] == [True, page, page, page, False, "old", False, True, page, True, "old", False]
 
 
 def test_what_the_servers_failed_at_since_a_mark(up):
@@ -304,8 +323,8 @@ def test_a_killed_run_is_taken_back_or_finished_by_the_next(up):
         assert drive(up, ROLE, ask(), ROLE)[1:] == ["new", False]
 
 
-def test_ten_switches_at_once_are_all_there(up):
-    owners = [f"app{number}" for number in range(2, 12)]
+def test_twenty_switches_at_once_are_all_there(up):
+    owners = [f"app{number}" for number in range(2, 22)]
     servers = {owner: {"address": f"127.0.0.{owner[3:]}:20001", "down": True} for owner in owners}
     runs = "".join(f"{driver(switch(server, owner=owner))} & " for owner, server in servers.items())
     with served(up):

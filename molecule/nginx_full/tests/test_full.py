@@ -260,7 +260,7 @@ def test_connections_to_the_application_are_kept(ask, path, kept):
     assert (max(counts) > 1) == kept
 
 
-@pytest.mark.parametrize(("path", "port"), [("/socket/x", 0), ("/spare/x", 9002), ("/x", 9001)])
+@pytest.mark.parametrize(("path", "port"), [("/socket/x", 0), ("/spare/x", 9002), ("/moving/x", 9001), ("/x", 9001)])
 def test_upstreams(ask, path, port):
     assert ask(SHOP + path).told["port"] == port
 
@@ -342,6 +342,13 @@ def test_logs_are_rotated_and_written_on(host, ask, name):
     assert (log.user, log.group, log.mode) == ("www-data", "adm", 0o640)
     if name != "error":
         until(lambda: "/after" in host.file(log.path).content_string, 5, "a line in the new log")
+
+
+def test_the_maintenance_page_is_of_this_host_alone(host, ask):
+    head = host.check_output("curl -gsi http://[::1]:8089/any").replace("\r", "")
+    assert head.startswith("HTTP/1.1 503 ")
+    assert "\nRetry-After: 60\n" in head
+    assert ask("http://shop.example.org:8089/").status == 0
 
 
 def test_the_status(host):

@@ -235,11 +235,100 @@ def test_a_key_that_is_new_since_has_its_default():
     assert found["owners"]["app1"][0]["max_conns"] == 0
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"owners": 1, "logs": [], "maintenance": false}'])
-def test_a_record_that_is_broken_is_said(text):
-    files = {**tree(ONE), "upstreams/app.json": text}
-    with pytest.raises(SwapError, match=r"upstreams/app.json of the live tree is not as it was written"):
-        read(files, "app")
+BROKEN = {
+    "empty": ("", "it is no JSON."),
+    "cut off": ('{"name": "app", ', "it is no JSON."),
+    "too deep": ("[" * 100_000, "it is no JSON."),
+    "a list": ("[]", "it is no JSON object."),
+    "nothing": ("{}", "name: it is missing, and required."),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_record_that_is_broken_is_said(case):
+    text, problem = BROKEN[case]
+    files = {**switched(tree(), ONE), "upstreams/app.json": text}
+    for act in (lambda: switched(files, TWO), lambda: render(config(), NGINX, files)):
+        with pytest.raises(SwapError) as caught:
+            act()
+        assert str(caught.value).startswith(f"upstreams/app.json of the live tree is not as it was written: {problem}")
+        assert "Put it right, or take that of the generation before, /etc/nginx/shipshape/previous" in str(caught.value)
+
+
+# Where in the record, what somebody writes there, and what is said.
+EDITED = {
+    "weight": ("owners.app1.0.weight", "abc", "owners.app1[0].weight: 'abc' is not a number from 1"),
+    "weight 0": ("owners.app1.0.weight", 0, "owners.app1[0].weight: 0 is not a number from 1"),
+    "address": ("owners.app1.0.address", "a:80; } {", "owners.app1[0].address: 'a:80; } {' is not unix:"),
+    "no address": ("owners.app1.0.address", None, "owners.app1[0].address: it is missing"),
+    "key": ("owners.app1.0.wieght", 1, "owners.app1[0].wieght: there is no such key: did you mean weight?"),
+    "servers": ("owners.app1", "192.0.2.1:80", "owners.app1: '192.0.2.1:80' is not a list"),
+    "owner": ("owners.a b", [], "owners (a name): 'a b' is not the name of a host"),
+    "owners": ("owners", [], "owners: [] is not a mapping of owners"),
+    "balance": ("balance", "fair", "balance: 'fair' is not one of round_robin"),
+    "keepalive": ("keepalive", "many", "keepalive: 'many' is not a number from 0"),
+    "maintenance": ("maintenance", "later", "maintenance: 'later' is not true or false"),
+    "name": ("name", "blog", "name: blog is not app"),
+    "logs": ("logs", ["/etc/shadow"], "logs[0]: '/etc/shadow' is not 'off' or /var/log/nginx/"),
+}
+
+
+def edited(text, place, value):
+    record = json.loads(text)
+    *way, last = place.split(".")
+    at = record
+    for key in way:
+        at = at[int(key) if isinstance(at, list) else key]
+    at[last] = value
+    return json.dumps(record)
+
+
+@pytest.mark.parametrize("case", EDITED)
+def test_a_value_that_a_hand_left_in_a_record_is_said(case):
+    place, value, problem = EDITED[case]
+    files = switched(tree(), ONE)
+    files["upstreams/app.json"] = edited(files["upstreams/app.json"], place, value)
+    for act in (lambda: switched(files, TWO, owner="app2"), lambda: render(config(), NGINX, files)):
+        with pytest.raises(SwapError) as caught:
+            act()
+        assert f"is not as it was written: {problem}" in str(caught.value)
+
+
+def test_a_record_without_owners_is_not_one_before_the_first_switch():
+    files = switched(tree(), ONE)
+    record = json.loads(files["upstreams/app.json"])
+    del record["owners"]
+    with pytest.raises(SwapError, match="owners: 'missing' is not a mapping of owners"):
+        read({**files, "upstreams/app.json": json.dumps(record)}, "app")
+
+
+def test_servers_that_a_hand_gave_are_kept():
+    files = switched(tree(), ONE)
+    text = edited(files["upstreams/app.json"], "owners.app1.0.weight", "7")
+    text = edited(text, "maintenance", "no")
+    after = render(config(), NGINX, {**files, "upstreams/app.json": text})
+    assert lines(after) == [["192.0.2.1:80", "max_fails=0", "weight=7"]]
+    assert render(config(), NGINX, after) == after
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "problem"),
+    [
+        ("listeners", [["127.0.0.1", 80]], "listeners are not [address, port, protocol] each"),
+        ("listeners", None, "listeners are not [address, port, protocol] each"),
+        ("status", "8081", "status: '8081' is not an address and a port"),
+        ("maintenance", None, "maintenance: it is missing"),
+        ("certificates", ["../x"], "certificates[0]: '../x' is not the name of a certificate"),
+    ],
+)
+def test_the_role_mends_what_is_served(place, value, problem):
+    files = switched(tree(), ONE)
+    broken = {**files, "served.json": edited(files["served.json"], place, value)}
+    with pytest.raises(SwapError) as caught:
+        wanted_of(switched(broken, TWO))
+    assert str(caught.value).startswith(f"served.json of the live tree is not as it was written: {problem}")
+    assert str(caught.value).endswith("Run site.yml, which writes it anew")
+    assert render(config(), NGINX, broken) == files
 
 
 @pytest.mark.parametrize(
