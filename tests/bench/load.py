@@ -21,11 +21,12 @@ BIN_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Request:
-    """One request; C(name) is told back to who judges the answer."""
+    """One request. `name` is kept where it was answered well; `waits` seconds of the answer were asked for."""
 
     path: str = "/"
     body: str = ""
     name: str = ""
+    waits: float = 0.0
 
     def payload(self, host: str, kind: str) -> bytes:
         method = "POST" if self.body else "GET"
@@ -59,7 +60,7 @@ class Counter:
 
     def good(self, request: Request, text: str, took: float) -> None:
         self.texts[text] += 1
-        self.seconds.append(took)
+        self.seconds.append(took - request.waits)
         if request.name:
             self.names.append(request.name)
 
@@ -106,10 +107,9 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, str, bool]:
     return int(lines[0].split()[1]), body.decode(), fields.get("connection") != "close"
 
 
-async def ask(pair, traffic: Traffic, request: Request, counter: Counter, kind: str) -> bool:
-    """One request on an open connection; whether it may be used again."""
+async def ask(pair, traffic: Traffic, request: Request, counter: Counter, kind: str, began: float) -> bool:
+    """One request on an open connection, whose time counts from `began`; whether it may be used again."""
     reader, writer = pair
-    began = time.monotonic()
     writer.write(request.payload(traffic.host, kind))
     await writer.drain()
     status, text, kept = await answer(reader)
@@ -133,9 +133,10 @@ async def guarded(work, counter: Counter) -> bool:
 
 async def one_request(traffic: Traffic, request: Request, counter: Counter) -> None:
     async def whole() -> bool:
+        began = time.monotonic()  # who waits for a connection waits for the answer
         pair = await asyncio.open_connection(traffic.address, 80)
         try:
-            return await ask(pair, traffic, request, counter, "close")
+            return await ask(pair, traffic, request, counter, "close", began)
         finally:
             pair[1].close()
 
@@ -165,12 +166,13 @@ async def kept_connection(traffic: Traffic, first: int, end: asyncio.Event, coun
             pair = None
         counter.sent += 1
         number += 1
+        began = time.monotonic()
         try:
             pair = pair or await asyncio.open_connection(traffic.address, 80)
         except OSError as exc:
             counter.bad(f"{type(exc).__name__}: {exc}")
             continue
-        if not await guarded(ask(pair, traffic, traffic.make(number), counter, "keep-alive"), counter):
+        if not await guarded(ask(pair, traffic, traffic.make(number), counter, "keep-alive", began), counter):
             pair[1].close()
             pair = None
     if pair is not None:

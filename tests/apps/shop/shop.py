@@ -1,6 +1,6 @@
 """The reference app: a small shop on PostgreSQL and Redis, or on a SQLite file alone, that can be told to fail.
 
-gunicorn shop:app       the web service         python3 shop.py worker|scheduler|migrate|revision
+python3 shop.py web|worker|scheduler|migrate|revision
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -21,14 +22,18 @@ DATABASE = os.environ.get("DATABASE_URL", "sqlite:////data/shop.db")
 QUEUE = os.environ.get("REDIS_URL", "")
 PREFIX = os.environ.get("APP_NAME", "shop")
 FAIL = os.environ.get("SHOP_FAIL", "")
-STARTED = time.monotonic()
-REVISION = 2
-SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS orders (id VARCHAR(64) PRIMARY KEY, version VARCHAR(64), done INTEGER DEFAULT 0)",
+# Number N is what takes the schema from revision N - 1 to N; each runs once.
+REVISIONS = (
+    "CREATE TABLE IF NOT EXISTS orders (id VARCHAR(64) PRIMARY KEY, version VARCHAR(64), done INTEGER DEFAULT 0);"
     "CREATE TABLE IF NOT EXISTS ticks (at DOUBLE PRECISION, scheduler VARCHAR(64))",
     "CREATE TABLE IF NOT EXISTS meetings (at DOUBLE PRECISION, one VARCHAR(64), other VARCHAR(64))",
-    "CREATE TABLE IF NOT EXISTS revisions (revision INTEGER PRIMARY KEY)",
+    "ALTER TABLE orders ADD COLUMN received INTEGER DEFAULT 1",
 )
+REVISION = len(REVISIONS)
+GUNICORN = (
+    "gunicorn", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", "--threads", "16", "--graceful-timeout", "25",
+    "--worker-tmp-dir", "/dev/shm", "shop:app",
+)  # fmt: skip
 app = Flask(__name__)
 counted: dict[int, int] = {}
 lock = threading.Lock()
@@ -130,10 +135,11 @@ def slow():
 
 @app.post("/orders")
 def order():
-    """Recorded once, however often it is sent."""
+    """Recorded once; how often it came is counted, so that a client sees what a proxy sent twice."""
     name = str(request.get_json()["id"])
     with database() as db:
-        db.run("INSERT INTO orders (id, version) VALUES (?, ?)", name, VERSION)
+        again = "ON CONFLICT (id) DO UPDATE SET received = orders.received + 1"
+        db.run(f"INSERT INTO orders (id, version) VALUES (?, ?) {again}", name, VERSION)
     if QUEUE:
         queue().lpush(f"{PREFIX}:orders", name)
     return jsonify(id=name, version=VERSION), 201
@@ -142,7 +148,8 @@ def order():
 @app.get("/orders")
 def orders():
     with database() as db:
-        return jsonify([{"id": row[0], "done": row[1]} for row in db.run("SELECT id, done FROM orders")])
+        rows = db.run("SELECT id, received, done FROM orders").fetchall()
+    return jsonify([{"id": row[0], "received": row[1], "done": row[2]} for row in rows])
 
 
 def waiting(stop: threading.Event, seconds: float) -> bool:
@@ -177,46 +184,54 @@ def migrate() -> None:
     if FAIL == "migration-hangs":
         time.sleep(3600)
     with database() as db:
-        for statement in SCHEMA:
-            db.run(statement)
-        db.run(
-            "INSERT INTO revisions SELECT ? WHERE NOT EXISTS (SELECT 1 FROM revisions WHERE revision = ?)",
-            REVISION,
-            REVISION,
-        )
+        db.run("CREATE TABLE IF NOT EXISTS revisions (revision INTEGER PRIMARY KEY)")
+        (reached,) = db.run("SELECT coalesce(max(revision), 0) FROM revisions").fetchone()
+        for number, statements in enumerate(REVISIONS[reached:], reached + 1):
+            for statement in statements.split(";"):
+                db.run(statement)
+            db.run("INSERT INTO revisions VALUES (?)", number)
     print(REVISION)
 
 
-def fail_as_told() -> None:
-    """What goes wrong before or soon after the service starts."""
+def need_settings() -> None:
     if "SHOP_NAME" not in os.environ:
         print("SHOP_NAME is not set", file=sys.stderr)
-        os._exit(78)
+        sys.exit(78)
+
+
+def serve() -> None:
+    """What is to go wrong does so here: gunicorn would start a worker that ends anew, for ever."""
     if FAIL == "crash-at-start":
         print("told to crash at the start", file=sys.stderr)
-        os._exit(3)
+        sys.exit(3)
     if FAIL == "crash-after-5s":
-        threading.Timer(5, lambda: os.kill(os.getppid(), signal.SIGKILL)).start()
+        with subprocess.Popen(GUNICORN):
+            time.sleep(5)
+            print("told to crash after 5 s", file=sys.stderr, flush=True)
+            os._exit(3)  # the container ends with its first process, and gunicorn with it
     if FAIL == "out-of-memory":
         resource.setrlimit(resource.RLIMIT_DATA, (2**28, 2**28))
         try:
             bytearray(2**29)
         except MemoryError:
             print("out of memory", file=sys.stderr)
-            os.kill(os.getppid(), signal.SIGKILL)
-            os._exit(137)
+            sys.exit(137)
+    os.execvp(GUNICORN[0], GUNICORN)
 
 
 def main() -> None:
+    job = sys.argv[1]
+    if job in ("web", "worker", "scheduler"):
+        need_settings()
+    if job == "web":
+        serve()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     jobs = {"worker": lambda: work(stop), "scheduler": lambda: schedule(stop), "migrate": migrate}
     jobs |= {"revision": lambda: print(REVISION)}
-    jobs[sys.argv[1]]()
+    jobs[job]()
 
 
 if __name__ == "__main__":
     main()
-else:
-    fail_as_told()
