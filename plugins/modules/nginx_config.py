@@ -25,6 +25,7 @@ description:
     changed by hand in a tree is put right.
   - The package's own C(nginx.conf) is kept as C(nginx.conf.distribution), and a file that somebody else put in the
     place of ours as C(nginx.conf.replaced).
+extends_documentation_fragment: [shipshape.stack.nginx, shipshape.stack.nginx.change]
 attributes:
   check_mode:
     support: full
@@ -37,10 +38,6 @@ attributes:
   idempotent:
     support: full
     description: Reports a change only if a file, or what nginx serves, changes.
-  platform:
-    support: full
-    platforms: debian
-    description: nginx 1.22 and 1.26, with systemd.
 options:
   config:
     description:
@@ -55,15 +52,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  warnings:
-    description: Whether a tree is refused that nginx warns of, if it does not warn of the same in the live one.
-    type: str
-    choices: [refuse, accept]
-    default: refuse
-  reload_seconds:
-    description: How long nginx may take to prove that it serves the new tree.
-    type: int
-    default: 30
 """
 
 EXAMPLES = r"""

@@ -18,6 +18,7 @@ description:
   - Servers belong to an owner, such as the host that they run on, so that each host is switched by itself.
     M(shipshape.stack.nginx_config) keeps them.
   - An upstream that has no server left is rendered with one that is down, and requests get 502.
+extends_documentation_fragment: [shipshape.stack.nginx, shipshape.stack.nginx.change, shipshape.stack.nginx.upstream]
 attributes:
   check_mode:
     support: full
@@ -29,15 +30,7 @@ attributes:
   idempotent:
     support: full
     description: Reports a change only if a file, or what nginx serves, changes.
-  platform:
-    support: full
-    platforms: debian
-    description: nginx 1.22 and 1.26, with systemd.
 options:
-  name:
-    description: Name of the upstream.
-    type: str
-    required: true
   owner:
     description: Whose servers are given or taken away; those of others stay. Needed unless only O(maintenance) changes.
     type: str
@@ -58,15 +51,6 @@ options:
       - Whether nginx answers for the whole upstream, with status 503 and C(Retry-After), instead of its servers.
       - Stays as it is where it is not given.
     type: bool
-  warnings:
-    description: Whether a tree is refused that nginx warns of, if it does not warn of the same in the live one.
-    type: str
-    choices: [refuse, accept]
-    default: refuse
-  reload_seconds:
-    description: How long nginx may take to prove that it serves the new tree.
-    type: int
-    default: 30
 """
 
 EXAMPLES = r"""

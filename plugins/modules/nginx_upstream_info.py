@@ -16,6 +16,7 @@ description:
   - With O(mark), counts in the access logs of its sites how often the servers were asked since then, and how often each
     of them failed. A request that was tried on two servers counts for both. Only logs in JSON say who was asked.
   - A log that was rotated once meanwhile is read to its end.
+extends_documentation_fragment: [shipshape.stack.nginx, shipshape.stack.nginx.upstream]
 attributes:
   check_mode:
     support: full
@@ -23,15 +24,7 @@ attributes:
   diff_mode:
     support: none
     description: Changes nothing.
-  platform:
-    support: full
-    platforms: debian
-    description: nginx 1.22 and 1.26, with systemd.
 options:
-  name:
-    description: Name of the upstream.
-    type: str
-    required: true
   mark:
     description: Where to begin, as M(shipshape.stack.nginx_upstream) returned it.
     type: str

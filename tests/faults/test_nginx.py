@@ -76,35 +76,37 @@ def waiting(condition, seconds=20):
 PROBER = """
 import http.client, os, ssl, time
 context = ssl._create_unverified_context()
-made = [lambda: http.client.HTTPConnection("shop.example.org", timeout=10),
-        lambda: http.client.HTTPSConnection("shop.example.org", timeout=10, context=context)]
-count = 0
+made = [{made}]
+count, begun, due = 0, time.monotonic(), 0.0
 with open("/run/prober", "w", buffering=1) as said:
     while True:
         for make in made:
             try:
                 connection = make()
-                connection.request("GET", "/")
+                connection.request("GET", "/", headers={{"Host": "shop.example.org"}})
                 answer = connection.getresponse()
-                found = f"{answer.status} {answer.read().decode()}"
+                found = f"{{answer.status}} {{answer.read().decode()}}"
                 connection.close()
             except Exception as exc:
                 found = repr(exc)
             count += 1
             if found not in ("200 old", "200 new"):
-                said.write(f"{time.strftime('%H:%M:%S')} request {count}: {found}\\n")
+                said.write(f"{{time.strftime('%H:%M:%S')}} request {{count}}: {{found}}\\n")
         with open("/run/prober.count~", "w") as file:
             file.write(str(count))
         os.replace("/run/prober.count~", "/run/prober.count")
-        time.sleep(0.05)
+        due += {pause}
+        time.sleep(max(0.0, begun + due - time.monotonic()))
 """
+PLAIN = 'lambda: http.client.HTTPConnection("127.0.0.1", timeout=10)'
+ENCRYPTED = 'lambda: http.client.HTTPSConnection("shop.example.org", timeout=10, context=context)'
 
 
 @contextmanager
-def served(hosts, least=20):
-    """Every request of the block, on a new connection each, is answered."""
+def served(hosts, least=20, made=f"{PLAIN}, {ENCRYPTED}", pause=0.05):
+    """Every request of the block, on a new connection each, is answered: old or new."""
     script = (
-        f"cat >/root/prober.py <<'END'\n{PROBER}\nEND\n"
+        f"cat >/root/prober.py <<'END'\n{PROBER.format(made=made, pause=pause)}\nEND\n"
         "rm -f /run/prober.count; systemd-run --quiet --unit=prober python3 /root/prober.py\n"
         + waiting("test -s /run/prober.count")
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from contextlib import contextmanager
 
 import pytest
 
 from .conftest import Group
-from .test_nginx import play, waiting
+from .test_nginx import PLAIN, play, waiting
+from .test_nginx import served as all_the_time
 
 INSTALL = (
     "apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends nginx openssl curl"
@@ -29,27 +29,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 servers = [http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler) for port in (20001, 20002, 20003)]
 for each in servers:
     threading.Thread(target=each.serve_forever).start()
-"""
-PROBER = """
-import http.client, os, time
-count, begun = 0, time.monotonic()
-with open("/run/prober", "w", buffering=1) as said:
-    while True:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", timeout=10)
-            connection.request("GET", "/", headers={"Host": "shop.example.org"})
-            answer = connection.getresponse()
-            found = f"{answer.status} {answer.read().decode()}"
-            connection.close()
-        except Exception as exc:
-            found = repr(exc)
-        count += 1
-        if found not in ("200 old", "200 new"):
-            said.write(f"{time.strftime('%H:%M:%S')} request {count}: {found}\\n")
-        with open("/run/prober.count~", "w") as file:
-            file.write(str(count))
-        os.replace("/run/prober.count~", "/run/prober.count")
-        time.sleep(max(0.0, begun + 0.02 * count - time.monotonic()))
 """
 # The modules' own code, to be killed at each of its seams, and called often without Ansible around it.
 DRIVER = """
@@ -167,7 +146,7 @@ def up(hosts):
     run = hosts.play(play(*told(CONVERGE, "changed"), *told(play_switch(OLD), "changed")), "--check")
     assert run.code == 0, run.output
     assert "Not foreseen: nginx is not installed yet" in run.text, run.output
-    scripts = {"app.py": APP, "prober.py": PROBER, "driver.py": DRIVER}
+    scripts = {"app.py": APP, "driver.py": DRIVER}
     write = "\n".join(f"cat >/root/{name} <<'END'\n{text}\nEND" for name, text in scripts.items())
     started = waiting("test $(ss -Hltn sport ge :20001 sport le :20003 | wc -l) = 3")
     hosts.shell("d13", f"{INSTALL}\n{write}\nsystemd-run --quiet --unit=app python3 /root/app.py\n{started}")
@@ -179,20 +158,9 @@ def up(hosts):
     return hosts
 
 
-@contextmanager
-def served(host, least=50):
-    """No request of the block fails; each is a connection of its own."""
-    begin = "rm -f /run/prober.count; systemd-run --quiet --unit=prober python3 /root/prober.py\n"
-    host.shell("d13", begin + waiting("test -s /run/prober.count"))
-    more = "export n=$(cat /run/prober.count); " + waiting("test $(cat /run/prober.count) -ge $((n + 20))")
-    try:
-        yield
-        host.shell("d13", more)
-    finally:
-        said = host.shell("d13", "systemctl stop prober; cat /run/prober.count; echo; cat /run/prober")
-    lines = said.splitlines()
-    assert int(lines[0]) >= least, said
-    assert not [line for line in lines[1:] if line], said
+def served(host):
+    """No request of the block fails, with one each 20 ms."""
+    return all_the_time(host, least=50, made=PLAIN, pause=0.02)
 
 
 def test_the_modules(up):
