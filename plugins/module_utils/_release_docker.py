@@ -142,13 +142,15 @@ class Docker:
             )
         return pinned(image, out)
 
-    def compose(self, project: str, files: Sequence[str], *words: str, seconds: float = COMPOSE_SECONDS) -> str:
+    def ask_compose(self, project: str, files: Sequence[str], *words: str, seconds: float) -> tuple[int, str, str]:
         named = [word for file in files for word in ("-f", file)]
-        code, out, err = self.ask("compose", "-p", project, *named, *words, seconds=seconds)
+        return self.ask("compose", "-p", project, *named, *words, seconds=seconds)
+
+    def compose(self, project: str, files: Sequence[str], *words: str, seconds: float = COMPOSE_SECONDS) -> str:
+        code, out, err = self.ask_compose(project, files, *words, seconds=seconds)
         if code:
-            raise ReleaseError(
-                f"docker compose {words[0]} failed: {(err or out).strip()[-1500:] or f'exit status {code}'}"
-            )
+            said = (err or out).strip()[-1500:] or f"exit status {code}"
+            raise ReleaseError(f"docker compose {words[0]} failed: {said}")
         return out
 
     def containers(self, project: str) -> list[Container]:

@@ -11,16 +11,16 @@ from typing import Any
 
 from ._app_compose import dumps, infra_document, service_names, slot_document
 from ._app_release import manifest, release_id
+from ._release import Release
 from ._release_host import judge, refuse_taken
 from ._release_slot import Slot, infra
 from ._release_state import ReleaseError, allocated, begun, next_slot, wanted_release
-from ._release_steps import Release
 
 
 def prepare(release: Release) -> dict[str, Any]:
     """Lock, judge, fetch, pin, write. Where it fails, the lock is free again and nothing has changed."""
-    other = release.home.owner() if release.check else release.home.lock(release.run, release.take_lock)
-    if other and not release.is_ours(other):
+    other = release.other_run()
+    if other:
         return {"changed": False, "action": "none", "locked_by": other, "msg": _locked(release, other)}
     try:
         return _prepare(release)
@@ -48,12 +48,13 @@ def _prepare(release: Release) -> dict[str, Any]:
     name = wanted or release_id(release.app, images, release.secrets)
     action = _action(release, name, bool(wanted))
     answer = {**release.view(name), "action": action, "leftover": False, "needs_migration": False}
+    # First of all, and even where the release that is asked for runs: the other one may have traffic.
+    if release.state["candidate"] and release.state["candidate"]["release"] != name:
+        return {**answer, "leftover": True, "changed": release.check}
     if action == "none":
         if not release.check:
             release.home.unlock()
         return {**answer, "changed": False}
-    if release.state["candidate"] and release.state["candidate"]["release"] != name:
-        return {**answer, "leftover": True, "changed": False}
     _may_migrate(release, action)
     if release.check:
         return {**answer, "changed": True}

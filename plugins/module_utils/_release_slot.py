@@ -39,6 +39,11 @@ class Slot:
     def files(self) -> list[str]:
         return [self.home.path("slots", self.slot, name) for name in ("compose.json", "secrets.json")]
 
+    @property
+    def patience(self) -> int:
+        """How long the slowest service may take to be healthy, in seconds."""
+        return max(int(service["health"]["start_seconds"]) for service in self.app["services"])
+
     def write(self, document: Mapping[str, Any]) -> None:
         """Secrets first: no container may ever be made without them."""
         self.home.write(dumps(secrets_document(self.app, self.secrets, self.slot)), "slots", self.slot, "secrets.json")
@@ -72,6 +77,15 @@ class Slot:
         if names:
             self.compose("up", "--detach", "--no-deps", "--no-recreate", *names)
 
+    def once(self, job: str, seconds: int) -> tuple[int, str]:
+        """Run a job: its exit status and what it said. A container that goes on after its time is removed."""
+        name = f"{self.project}-{job}-once"
+        self.docker.ask("rm", "--force", name)  # of a run that was killed
+        words = ("run", "--rm", "-T", "--no-deps", "--name", name, job)
+        code, out, err = self.docker.ask_compose(self.project, self.files, *words, seconds=seconds)
+        self.docker.ask("rm", "--force", name)
+        return code, masked(out + err, self.secrets)
+
     def stop(self, names: Optional[Sequence[str]] = None) -> None:
         """Gracefully, each with the time that it was declared to need."""
         found = self.containers(names)
@@ -88,7 +102,7 @@ class Slot:
         log = [masked(line, self.secrets) for line in self.docker.log(container)]
         return ReleaseError(f"{container.name} {why}", log)
 
-    def missing(self, found: Sequence[Container], names: Collection[str]) -> None:
+    def judge(self, found: Sequence[Container], names: Collection[str]) -> None:
         for container in found:
             if container.trouble:
                 raise self.refuse(container, container.trouble)
@@ -101,7 +115,7 @@ class Slot:
         end, since = time.monotonic() + seconds, None
         while names:
             found = self.containers(names)
-            self.missing(found, names)
+            self.judge(found, names)
             waiting = [each for each in found if not each.runs or each.health not in ("", "healthy")]
             since = None if waiting else since or time.monotonic()
             if since and time.monotonic() - since >= STABLE_SECONDS:
@@ -132,7 +146,7 @@ class Slot:
         thread.start()
         while thread.is_alive():
             thread.join(POLL_SECONDS)
-            self.missing(self.containers(names), names)
+            self.judge(self.containers(names), names)
         message = failure(plan, answers[0]) if answers else "the probes broke off"
         if message:
             first = self.containers(names)[0]

@@ -102,7 +102,7 @@ def failing(counts: Sequence[Mapping[str, Any]], ratio: float) -> str:
 
 
 def failure(result: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """What is kept of a failed task: the step that it was, why, and the last lines of what a container or command said."""
+    """What is kept of a failed task: the step that it was, why, and the last lines of what was said there."""
     bad = [each for each in result.get("results", []) if each.get("failed") or each.get("unreachable")]
     first = bad[0] if bad else result
     message = str(first.get("msg") or first.get("module_stderr") or "no reason was given").strip()

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 
 # A command that hangs must not hold a lock for ever.
 COMMAND_SECONDS = 120
+# The exit status of a command that was ended, as timeout(1) has it.
+TIMED_OUT = 124
 
 
 def run_command(
@@ -36,7 +38,7 @@ def run_command(
         out, err = process.communicate(timeout=seconds)
         return process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
     except subprocess.TimeoutExpired:
-        return 124, "", f"no answer within {seconds:g} s"
+        return TIMED_OUT, "", f"no answer within {seconds:g} s"
     finally:
         if process.poll() is None:
             os.killpg(process.pid, ending)

@@ -184,6 +184,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shipshape.stack.plugins.module_utils import _release_steps as steps
 from ansible_collections.shipshape.stack.plugins.module_utils._app_model import normal, problems
+from ansible_collections.shipshape.stack.plugins.module_utils._release import Release
 from ansible_collections.shipshape.stack.plugins.module_utils._release_prepare import prepare
 from ansible_collections.shipshape.stack.plugins.module_utils._release_state import ReleaseError
 
@@ -222,7 +223,7 @@ def take(options: dict[str, Any], check: bool) -> dict[str, Any]:
     found = [] if options["step"] in ("absent", "status", "unlock") else problems(options["app"])
     if found:
         raise ReleaseError(f"Nothing was changed. {'; '.join(found)}")
-    release = steps.Release(options, normal(options["app"]), check)
+    release = Release(options, normal(options["app"]), check)
     if options["step"] not in WITHOUT_DOCKER:
         try:
             release.information = release.docker.information()
