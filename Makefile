@@ -50,9 +50,9 @@ $(SCENARIOS:%=molecule-%): molecule-%: system $(VENV)
 	molecule test --scenario-name $*
 
 .PHONY: faults
-faults: system $(VENV) ## Fault tests on real hosts, two files at a time, each on hosts of its own
+faults: system $(VENV) ## Fault tests on real hosts, four files at a time, each on hosts of its own
 	pytest -q tests/hosts/test_hosts_lifecycle.py tests/hosts/test_machine_untouched.py
-	pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25 tests/faults
+	pytest -q -n 4 --dist loadfile --no-loadscope-reorder --durations=25 tests/faults
 
 ##@ Slower, by hand
 .PHONY: vm-test

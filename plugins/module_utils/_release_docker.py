@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from ._app_compose import LABELS
@@ -71,6 +72,12 @@ def containers(text: str) -> list[Container]:
             )
         )
     return sorted(found, key=lambda container: container.name)
+
+
+def last_exit(text: str) -> Optional[int]:
+    """The exit status that a container ended with last, from what C(docker events) says of its ends, one a line."""
+    ends = [json.loads(line) for line in text.splitlines() if line.strip()]
+    return int(ends[-1]["Actor"]["Attributes"]["exitCode"]) if ends else None
 
 
 def pinned(image: str, text: str) -> str:
@@ -158,6 +165,15 @@ class Docker:
         label = f"label=com.docker.compose.project={project}"
         ids = self.do("ps", "-aq", "--filter", label, "--filter", "label=com.docker.compose.oneoff=False").split()
         return containers(self.do("inspect", "--type", "container", *ids)) if ids else []
+
+    def ended(self, container: Container) -> Container:
+        """With the exit status of its last end: one that was started again shows that of the run it is in, 0."""
+        if not container.restarts:
+            return container
+        words = ("--filter", f"container={container.id}", "--filter", "event=die", "--format", "{{json .}}")
+        text = self.do("events", "--since", "0", "--until", str(int(time.time()) + 1), *words)
+        code = last_exit(text)
+        return container if code is None else replace(container, exit_code=code)
 
     def log(self, container: Container, lines: int = LOG_LINES) -> list[str]:
         _code, out, err = self.ask("logs", "--tail", str(lines), container.id)

@@ -105,7 +105,7 @@ class Slot:
     def judge(self, found: Sequence[Container], names: Collection[str]) -> None:
         for container in found:
             if container.trouble:
-                raise self.refuse(container, container.trouble)
+                raise self.refuse(container, self.docker.ended(container).trouble)
         gone = sorted(set(names) - {each.name for each in found})
         if gone:
             raise ReleaseError(f"{gone[0]} is gone: somebody removed it, or Docker could not make it")

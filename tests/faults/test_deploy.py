@@ -12,7 +12,7 @@ import pytest
 
 from .conftest import ROOT, Group, until
 
-HOST = "app1"
+HOST, SECOND = "app1", "app2"
 VERSIONS = ("1.0.0", "1.1.0")
 STATE = "cat /var/lib/shipshape/apps/shop/state.json"
 # A request each 20 ms on a connection of its own, each tenth an order with an id of its own. What is not answered as it
@@ -85,19 +85,19 @@ def app(version: str = "1.0.0", fail: str = "", **changes: Any) -> dict[str, Any
 @pytest.fixture(scope="module")
 def host(tmp_path_factory):
     volumes = ("--volume=/var/lib/docker", "--volume=/var/lib/containerd")
-    group = Group("faults-deploy", tmp_path_factory.mktemp("f"), *volumes, **{HOST: "trixie"})
+    group = Group("faults-deploy", tmp_path_factory.mktemp("f"), *volumes, **{HOST: "trixie", SECOND: "trixie"})
     try:
-        inventory = group.state / "inventory.yml"
-        groups = "".join(f"{name}:\n  hosts:\n    {HOST}:\n" for name in ("app", "lb"))
-        inventory.write_text(inventory.read_text(encoding="utf-8") + groups, encoding="utf-8")
         # Small, so that it can be filled.
         group.shell(
             HOST, "mkdir -p /var/lib/shipshape && mount -t tmpfs -o size=700m,mode=0755 tmpfs /var/lib/shipshape"
         )
+        hosts = (group.state / "inventory.yml").read_text(encoding="utf-8")
+        share(group, hosts, HOST, SECOND)
         run = group.play("playbooks/site.yml", "--tags", "docker,nginx", variables={"apps": [app()]})
         assert run.code == 0, run.output
         group.shell(HOST, "command -v curl >/dev/null || apt-get -qq install --no-install-recommends curl >/dev/null")
-        subprocess.run([ROOT / "tests/apps/image", group.name, HOST, *VERSIONS], check=True, cwd=ROOT)
+        subprocess.run([ROOT / "tests/apps/image", group.name, f"{HOST},{SECOND}", *VERSIONS], check=True, cwd=ROOT)
+        share(group, hosts, HOST)
         run = deploy(group, app())
         assert run.code == 0, run.output
         yield group
@@ -105,12 +105,19 @@ def host(tmp_path_factory):
         group.down()
 
 
+def share(group: Group, hosts: str, *names: str) -> None:
+    """The hosts that run the app; the first of them balances the load."""
+    members = "".join(f"    {name}:\n" for name in names)
+    groups = f"app:\n  hosts:\n{members}lb:\n  hosts:\n    {HOST}:\n"
+    (group.state / "inventory.yml").write_text(hosts + groups, encoding="utf-8")
+
+
 def deploy(group: Group, wanted: dict[str, Any], *words: str, **variables: Any):
     return group.play("playbooks/deploy.yml", *words, variables={"apps": [wanted], **variables})
 
 
-def state(group: Group) -> dict[str, Any]:
-    return json.loads(group.shell(HOST, STATE))
+def state(group: Group, name: str = HOST) -> dict[str, Any]:
+    return json.loads(group.shell(name, STATE))
 
 
 def version(group: Group) -> str:
@@ -118,9 +125,16 @@ def version(group: Group) -> str:
     return json.loads(group.shell(HOST, ask))["version"]
 
 
+def asked(group: Group, host: str, query: str) -> str:
+    """What the app's database on a host answers, a row a line."""
+    volume = group.shell(host, "docker volume inspect shop_data --format '{{.Mountpoint}}'").strip()
+    code = f'import sqlite3; [print(*row) for row in sqlite3.connect("{volume}/shop.db").execute("{query}")]'
+    return group.shell(host, f"python3 -c '{code}'")
+
+
 @contextmanager
-def clients(group: Group, name: str):
-    """Requests all the while; none may fail, and each order that was answered is there once."""
+def clients(group: Group, name: str, *hosts: str):
+    """Requests all the while; none may fail, and each order that was answered is there once, on one of the hosts."""
     group.shell(HOST, f"rm -f /root/failures; systemd-run --quiet --unit=clients python3 -c '{CLIENT}' {name}")
     until(lambda: group.shell(HOST, "wc -c </root/orders").strip() not in ("", "0"), 15, "the first order")
     try:
@@ -128,8 +142,7 @@ def clients(group: Group, name: str):
     finally:
         group.shell(HOST, "sleep 1; systemctl stop clients")
     assert group.shell(HOST, "cat /root/failures") == ""
-    script = "curl -sS -H 'Host: shop.example.org' http://127.0.0.1/orders"
-    known = [each["id"] for each in json.loads(group.shell(HOST, script))]
+    known = [name for host in hosts or (HOST,) for name in asked(group, host, "SELECT id FROM orders").split()]
     answered = group.shell(HOST, "cat /root/orders").split()
     assert len(answered) > 5
     assert set(answered) <= set(known)
@@ -139,6 +152,13 @@ def clients(group: Group, name: str):
 BAD = [
     pytest.param(app("9.9.9"), "shop:9.9.9 of web is not on this host", id="image-missing"),
     pytest.param(app("1.1.0", "crash-at-start"), "ended with exit status 3", id="crash-at-start"),
+    pytest.param(
+        app("1.1.0", "crash-after-5s", deploy={"bake_seconds": 8, "drain_seconds": 3}),
+        "told to crash after 5 s",
+        id="crash-after-5-s",
+    ),
+    pytest.param(app("1.1.0", env={}), "SHOP_NAME is not set", id="env-missing"),
+    pytest.param(app("1.1.0", web={"ulimits": {"bogus": 1}}), "RLIMIT_BOGUS", id="compose-invalid"),
     pytest.param(app("1.1.0", "never-healthy", start_seconds=4), "HTTP 503", id="never-healthy"),
     pytest.param(app("1.1.0", "wrong-version", start_seconds=4), "wrong", id="wrong-version"),
     pytest.param(app("1.1.0", "unhealthy-json", start_seconds=4), "unhealthy", id="unhealthy-json"),
@@ -185,7 +205,7 @@ def refused(host: Group, wanted: dict[str, Any], reason: str, name: str) -> None
     with clients(host, name):
         run = deploy(host, wanted)
     assert run.code != 0, run.output
-    assert reason in run.text
+    assert reason in run.text, run.output
     after = state(host)
     assert after["active"] == before["active"]
     assert after["candidate"] is None
@@ -239,7 +259,30 @@ def test_a_way_back_that_is_killed_is_gone_by_the_next_run(host):
 
 
 def test_two_schedulers_were_never_there_at_once(host):
-    volume = host.shell(HOST, "docker volume inspect shop_data --format '{{.Mountpoint}}'").strip()
-    ask = 'execute("SELECT count(*) FROM meetings").fetchone()'
-    count = f'import sqlite3; print(*sqlite3.connect("{volume}/shop.db").{ask})'
-    assert host.shell(HOST, f"python3 -c '{count}'").strip() == "0"
+    assert asked(host, HOST, "SELECT count(*) FROM meetings").strip() == "0"
+    assert int(asked(host, HOST, "SELECT count(*) FROM ticks")) > 100
+
+
+def test_two_hosts_end_on_one_release_when_the_second_fails(host):
+    """On the second host each container is killed as soon as it starts."""
+    hosts = (host.state / "inventory.yml").read_text(encoding="utf-8").partition("app:\n")[0]
+    old, new = sorted(VERSIONS, key=lambda each: each != version(host))
+    both = (HOST, SECOND)
+    # Each host has a database of its own here, and a deploy migrates once: the second is made ready alone.
+    for names in ((SECOND,), both):
+        share(host, hosts, *names)
+        run = deploy(host, app(old))
+        assert run.code == 0, run.output
+    records = [state(host, name)["active"] for name in both]
+    events = "docker events --filter event=start --format {{.ID}} | xargs -n1 docker kill"
+    kill = f"systemd-run --quiet --unit=killer sh -c '{events}'"
+    with clients(host, "fleet", *both), host.broken(SECOND, kill, "systemctl stop killer"):
+        run = deploy(host, app(new))
+    assert run.code != 0, run.output
+    assert f"{SECOND} failed" in run.text, run.output
+    assert [state(host, name)["active"] for name in both] == records
+    assert {version(host) for _each in range(8)} == {old}
+    with clients(host, "both", *both):
+        run = deploy(host, app(new))
+        assert run.code == 0, run.output
+    assert {version(host) for _each in range(8)} == {new}

@@ -54,6 +54,12 @@ def test_what_is_wrong_with_a_container(text, trouble):
     assert trouble in found.trouble
 
 
+@pytest.mark.parametrize(("codes", "last"), [((), None), ((3,), 3), ((3, 137), 137)])
+def test_the_exit_status_of_a_container_that_was_started_again_is_that_of_its_last_end(codes, last):
+    text = "".join(json.dumps({"Actor": {"Attributes": {"exitCode": str(code)}}}) + "\n" for code in codes)
+    assert docker.last_exit(text) == last
+
+
 def test_no_containers():
     assert docker.containers("") == []
 
