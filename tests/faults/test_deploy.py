@@ -15,7 +15,7 @@ from .conftest import ROOT, Group, until
 HOST, SECOND = "app1", "app2"
 VERSIONS = ("1.0.0", "1.1.0")
 STATE = "cat /var/lib/shipshape/apps/shop/state.json"
-# A request each 20 ms on a connection of its own, each tenth an order with an id of its own. What is not answered as it
+# A request each 50 ms on a connection of its own, each tenth an order with an id of its own. What is not answered as it
 # should is a line of /root/failures; ids that were answered stand in /root/orders.
 CLIENT = r"""
 import http.client, json, sys, threading, time
@@ -38,7 +38,7 @@ def ask(number):
         failures.write(f"{time.time():.2f} {number} {type(exc).__name__} {exc}\n")
 begun = time.monotonic()
 for number in range(10**6):
-    time.sleep(max(0, begun + number * 0.02 - time.monotonic()))
+    time.sleep(max(0, begun + number * 0.05 - time.monotonic()))
     threading.Thread(target=ask, args=(number,)).start()
 """
 
