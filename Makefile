@@ -17,6 +17,7 @@ HOSTS := tests/hosts/hosts
 VENV := .venv/.installed
 LINK := .ansible/collections/ansible_collections/shipshape/stack
 SCENARIOS := $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))
+FAULTS := pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations=25 tests/faults
 STAGES := lint units sanity molecule faults bench
 
 ##@ The two commands
@@ -50,11 +51,15 @@ $(SCENARIOS:%=molecule-%): molecule-%: system $(VENV)
 	molecule test --scenario-name $*
 
 .PHONY: faults
-faults: system $(VENV) ## Fault tests on real hosts, four files at a time, each on hosts of its own
+faults: system $(VENV) ## Fault tests on real hosts, three files at a time, each on hosts of its own
 	pytest -q tests/hosts/test_hosts_lifecycle.py tests/hosts/test_machine_untouched.py
-	pytest -q -n 4 --dist loadfile --no-loadscope-reorder --durations=25 tests/faults
+	$(FAULTS) -m "not nightly"
 
 ##@ Slower, by hand
+.PHONY: nightly
+nightly: system $(VENV) ## Fault tests of what changes rarely: the grades, the tuner on machines of all sizes
+	$(FAULTS) -m nightly
+
 .PHONY: vm-test
 vm-test: system $(VENV) ## The same on a real virtual machine, with a real reboot
 	tests/tools/system-packages vm

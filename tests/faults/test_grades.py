@@ -14,6 +14,9 @@ import pytest
 
 from .conftest import ROOT, Group
 
+# Rules of outside tools, which change with the tools rather than with a role.
+pytestmark = pytest.mark.nightly
+
 GRADE = ROOT / "tests/grade"
 # What a container gets. docs/grades.md says what is missing to it, and why.
 LEAST_INDEX = 78

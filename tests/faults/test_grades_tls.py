@@ -11,6 +11,9 @@ import pytest
 
 from .conftest import ROOT, Group
 
+# Rules of outside tools, which change with the tools rather than with a role.
+pytestmark = pytest.mark.nightly
+
 GRADE = ROOT / "tests/grade"
 SITE = "shop.example.com"
 # As certbot leaves it: a certificate of an authority with the one between, in place before nginx is.
