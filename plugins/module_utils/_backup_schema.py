@@ -12,7 +12,8 @@ from __future__ import annotations
 OURS = """
   n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%'
   AND n.nspname NOT LIKE 'pg\\_temp\\_%' AND c.relpersistence <> 't'
-  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e')
+  AND NOT EXISTS (SELECT FROM pg_depend d
+    WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e')
 """
 # Tables that hold rows themselves. Rows of an unlogged one are dumped, too.
 TABLES = f"""
