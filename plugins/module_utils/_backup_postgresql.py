@@ -28,6 +28,8 @@ except ImportError:
 
 BINARIES = "/usr/lib/postgresql/{}/bin/{}"
 MAINTENANCE = "postgres"
+# What a restore leaves beside: the database of before, and one that was not finished.
+ASIDE = re.compile(r"__(before|restore)_[0-9]{8}T[0-9]{6}Z")
 GLOBALS_END = "-- PostgreSQL database cluster dump complete"
 ROLE = re.compile(r'^CREATE ROLE (?:"((?:[^"]|"")+)"|([^\s;"]+));$', re.MULTILINE)
 DATABASES = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname"
@@ -118,7 +120,8 @@ def program(server_version: str, name: str) -> str:
 
 
 def chosen(found: list[str], component: Mapping[str, Any]) -> list[str]:
-    wanted = component["databases"] or [name for name in found if name not in component["exclude"]]
+    usual = [name for name in found if name not in component["exclude"] and not ASIDE.search(name)]
+    wanted = component["databases"] or usual
     missing = [name for name in wanted if name not in found]
     if missing:
         raise BackupError(f"there is no database {', '.join(missing)}: correct {component['name']}.databases")

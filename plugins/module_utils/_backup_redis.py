@@ -17,6 +17,7 @@ from typing import Any
 from ._backup_host import execute
 from ._backup_manifest import BackupError
 
+EXPIRES = re.compile(r"^\[info\] (\d+) expires$", re.MULTILINE)
 KEYS = re.compile(r"^\[info\] (\d+) keys read$", re.MULTILINE)
 GOOD = "RDB looks OK!"
 
@@ -79,20 +80,21 @@ def back_up(component: Mapping[str, Any], folder: Path) -> Iterator[dict[str, An
     execute([*argv, "--rdb", str(path)], component["name"], component["timeout"], environment=environment)
     if not path.exists():
         raise BackupError(f"{component['name']}: {flavour}-cli --rdb wrote nothing: may the user run PSYNC?")
-    keys = check(path, flavour, component["timeout"])
+    keys, expires = check(path, flavour, component["timeout"])
     after = total_keys(info(component, "keyspace"))
     # All of them may have expired meanwhile; none was written while there were some all the time.
     if keys == 0 and before and after:
         raise BackupError(f"{component['name']}: the server has {after} keys, and its dump has none")
     source = {"server_version": version, "flavour": flavour, "port": int(port)}
-    yield {"path": path, "component": "redis", "kind": "redis_rdb", "source": source, "keys": keys}
+    yield {"path": path, "component": "redis", "kind": "redis_rdb", "source": source, "keys": keys, "expires": expires}
 
 
-def check(path: Path, flavour: str, seconds: float) -> int:
-    """Read to the end with the server's own reader, its checksum with it; the number of keys."""
+def check(path: Path, flavour: str, seconds: float) -> tuple[int, int]:
+    """Read to the end with the server's own reader, checksum and all: the number of keys, and of those that expire."""
     _rc, out, _said = execute([f"{flavour}-check-rdb", str(path)], f"{path.name}: the new dump", seconds)
     text = out.decode("utf-8", "replace")
     found = KEYS.search(text)
     if GOOD not in text or not found:
         raise BackupError(f"{path.name}: {flavour}-check-rdb did not find it good: {' '.join(text.split())[-300:]}")
-    return int(found.group(1))
+    expires = EXPIRES.search(text)
+    return int(found.group(1)), int(expires.group(1)) if expires else 0

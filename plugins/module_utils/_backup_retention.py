@@ -93,7 +93,7 @@ def _reasons(
     for each in newest_first[: policy.get(LAST, 0)]:
         reasons[each.name].append(LAST)
     for key, period in PERIODS.items():
-        left, seen = policy.get(key, 0), set()
+        left, seen = policy.get(key, 0), set[tuple[int, ...]]()
         for each in newest_first:
             bucket = period(gmtime(began(each.name)))
             if len(seen) >= left:
