@@ -1,7 +1,7 @@
 # Copyright (c) the shipshape.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Restore databases, or all of a set: everything is made beside first, then swapped in, and swapped back if one fails."""
+"""Restore databases, or all of a set: all is made beside first, then swapped in, and swapped back if one fails."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _undo(begun: list[Part], parts: list[tuple[str, Part]], cause: BaseException
 
 @contextmanager
 def stopped(state: Path, apps: Sequence[Mapping[str, Any]], say: Say) -> Iterator[None]:
-    """Apps are stopped in their order and started in the other. Written down before, so that a killed restore is told."""
+    """Apps are stopped in their order and started in the other. Written down, as the restore may be killed."""
     path = state / STOPPED
     earlier = read_json(path)
     units = earlier.get("units", []) + [unit for app in apps for unit in app["units"] if _is_active(unit)]

@@ -26,7 +26,7 @@ from ._backup_restore_plan import (
     roles_needed,
     roles_of_source,
 )
-from ._backup_schema import literal, quoted
+from ._backup_schema import quoted
 from ._backup_sets import check_artefact
 
 RENAME_ATTEMPTS = 20
@@ -50,7 +50,7 @@ class Restore:
         self.source: Mapping[str, Any] = entry["source"]
         stamp = manifest.set_id(time.time())
         self.fresh, self.before = aside(into, "restore", stamp), aside(into, "before", stamp)
-        self.replaced = False
+        self.replaced = self.swapped = False
 
     def prepare(self) -> None:
         """A new database that is proven to be what was backed up. The one that is there is not touched."""
@@ -131,16 +131,18 @@ class Restore:
         with postgresql.connected(self.component, autocommit=True) as connection:
             for statement in property_statements(self.fresh, self.source):
                 connection.execute(statement)
-            query = f"SELECT EXISTS (SELECT FROM pg_database WHERE datname = {literal(self.name)})"
-            self.replaced = postgresql.value(connection, query)
+            there = connection.execute("SELECT FROM pg_database WHERE datname = %s", (self.name,)).fetchone()
+            self.replaced = there is not None
             steps = [(self.name, self.before)] if self.replaced else []
             self._rename(connection, [*steps, (self.fresh, self.name)])
+            self.swapped = True
 
     def undo(self) -> None:
-        """The database of before has its name again."""
-        with postgresql.connected(self.component, autocommit=True) as connection:
-            back = [(self.name, self.fresh), *([(self.before, self.name)] if self.replaced else [])]
-            self._rename(connection, back)
+        """The database of before has its name again. Where no name was changed, it still has it."""
+        if self.swapped:
+            with postgresql.connected(self.component, autocommit=True) as connection:
+                back = [(self.name, self.fresh), *([(self.before, self.name)] if self.replaced else [])]
+                self._rename(connection, back)
         self.drop()
 
     def _rename(self, connection: Any, steps: list[tuple[str, str]]) -> None:

@@ -67,10 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _tell(outcome: Outcome, config: dict[str, Any]) -> int:
     goal = config["rto_seconds"]
     verdict = "within" if outcome.seconds <= goal else "MORE THAN"
+    took = f"it took {outcome.seconds:.1f} s ({verdict} the {goal} s that are wanted)"
     lines = [
         f"restored {', '.join(outcome.restored)} from {outcome.name}",
-        f"it took {outcome.seconds:.1f} s ({verdict} the {goal} s that are wanted), {outcome.down_seconds:.1f} s of them"
-        " with the apps stopped",
+        f"{took}, {outcome.down_seconds:.1f} s of them with the apps stopped",
         *outcome.notes,
     ]
     for line in lines:
