@@ -99,6 +99,8 @@ def restore_full(config: Mapping[str, Any], name: str, only: Sequence[str], say:
         kind = KINDS.get(entry["kind"])
         if kind is None and entry["kind"] != "pg_globals":
             outcome.notes.append(f"{entry['name']} is the output of a command: put it back as its program wants it")
+        if _is_bare(entry):
+            continue
         if kind and (not only or kind in only):
             parts.append((entry["name"], _part(config, store, name, document, entry, say)))
     if not parts:
@@ -110,6 +112,11 @@ def restore_full(config: Mapping[str, Any], name: str, only: Sequence[str], say:
             outcome.notes.append(f"what was there before {each} is kept as {before}")
     outcome.seconds = time.monotonic() - start
     return outcome
+
+
+def _is_bare(entry: Mapping[str, Any]) -> bool:
+    """The server's own database, which every cluster has, with nothing in it."""
+    return entry["source"].get("database") == "postgres" and not entry.get("tables")
 
 
 def _part(

@@ -52,6 +52,11 @@ class Restore:
         self.fresh, self.before = aside(into, "restore", stamp), aside(into, "before", stamp)
         self.replaced = self.swapped = False
 
+    @property
+    def elsewhere(self) -> str:
+        """Where the names are changed from: nobody can rename the database that they are connected to."""
+        return "template1" if self.name == postgresql.MAINTENANCE else postgresql.MAINTENANCE
+
     def prepare(self) -> None:
         """A new database that is proven to be what was backed up. The one that is there is not touched."""
         path = check_artefact(self.folder, self.entry)
@@ -128,7 +133,7 @@ class Restore:
 
     def swap(self) -> None:
         """Both names change in one transaction: there is no moment with none, and none with a wrong one."""
-        with postgresql.connected(self.component, autocommit=True) as connection:
+        with postgresql.connected(self.component, self.elsewhere, autocommit=True) as connection:
             for statement in property_statements(self.fresh, self.source):
                 connection.execute(statement)
             there = connection.execute("SELECT FROM pg_database WHERE datname = %s", (self.name,)).fetchone()
@@ -140,7 +145,7 @@ class Restore:
     def undo(self) -> None:
         """The database of before has its name again. Where no name was changed, it still has it."""
         if self.swapped:
-            with postgresql.connected(self.component, autocommit=True) as connection:
+            with postgresql.connected(self.component, self.elsewhere, autocommit=True) as connection:
                 back = [(self.name, self.fresh), *([(self.before, self.name)] if self.replaced else [])]
                 self._rename(connection, back)
         self.drop()
