@@ -36,6 +36,7 @@ class RedisRestore:
         self.folder = folder
         self.unit = f"{component['flavour']}-server.service"
         self.stamp = manifest.set_id(time.time())
+        self.before = f"*.before-{self.stamp} in the folder of its data"
         self.moved: list[tuple[Path, Path]] = []
         self.made: list[Path] = []
         self.settings: dict[str, str] = {}
