@@ -21,12 +21,12 @@ HELP = {
     "last_set_bytes": "Size of the newest set.",
     "sets": "Complete sets on this host.",
     "sets_verified": "Those of them that passed a verification.",
-    "copies": "Places that have the newest set, this host among them.",
+    "copies": "Places that have the newest set of those that are copied, this host among them.",
     "copies_wanted": "Places that should have it.",
 }
 
 
-def metrics(memory: Mapping[str, Any], sets: Sequence[str], passed: int, copies_min: int) -> str:
+def metrics(memory: Mapping[str, Any], sets: Sequence[str], copied: Sequence[str], passed: int, copies_min: int) -> str:
     """For node_exporter's textfile collector."""
     found: dict[str, list[tuple[str, float]]] = {name: [] for name in HELP}
     for name, each in sorted(memory["schedules"].items()):
@@ -42,7 +42,7 @@ def metrics(memory: Mapping[str, Any], sets: Sequence[str], passed: int, copies_
         found["last_run_ok"].append((label, int(bool(each.get("ok")))))
     found["sets"].append(("", len(sets)))
     found["sets_verified"].append(("", passed))
-    found["copies"].append(("", copies(memory, sets[-1]) if sets else 0))
+    found["copies"].append(("", copies(memory, copied[-1]) if copied else 0))
     found["copies_wanted"].append(("", copies_min))
     lines = []
     for name, values in found.items():

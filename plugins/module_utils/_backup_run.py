@@ -157,9 +157,16 @@ def _prune(config: Mapping[str, Any], store: Store, report: Report) -> None:
         store.remove(name)
         report.removed.append(name)
     memory = store.memory()
+    # A schedule that goes to no target is meant to stay here.
+    wanted = config["copies_min"] if copied(config, report.schedule) else 1
     report.found += findings(
-        memory, report.name, config["copies_min"], store.names()[-1], time.time(), decided.refused if report.ok else ""
+        memory, report.name, wanted, store.names()[-1], time.time(), decided.refused if report.ok else ""
     )
+
+
+def copied(config: Mapping[str, Any], schedule: str) -> bool:
+    """Whether sets of the schedule should be in several places. Without any target all of them should."""
+    return schedule != SAFETY and bool(copies_of(config, schedule) or not config["copies"])
 
 
 def _remember(config: Mapping[str, Any], store: Store, report: Report) -> None:
@@ -174,7 +181,8 @@ def _remember(config: Mapping[str, Any], store: Store, report: Report) -> None:
         store.remember(memory)
         if config["metrics_file"] and Path(config["metrics_file"]).parent.is_dir():
             passed = sum(each.get("verdict") == PASSED for name, each in store.verified().items() if name in sets)
-            text = metrics(memory, sets, passed, config["copies_min"])
+            away = [each.name for each in store.known() if copied(config, each.schedule)]
+            text = metrics(memory, sets, away, passed, config["copies_min"])
             write_atomically(Path(config["metrics_file"]), text, 0o644)
     except OSError as exc:
         report.errors.append(_said(exc))

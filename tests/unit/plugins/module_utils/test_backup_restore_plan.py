@@ -111,7 +111,7 @@ def test_missed_runs_and_metrics():
     schedules = {"daily": {"max_age": 500}, "hourly": {"max_age": 500}}
     assert report.due(memory, schedules, 1400.0) == ["hourly"]
     assert report.due(memory, schedules, 1501.0) == ["daily", "hourly"]
-    text = report.metrics(memory, ["20261126T020000Z"], 0, 3)
+    text = report.metrics(memory, ["20261126T020000Z", "20261126T030000Z"], ["20261126T020000Z"], 0, 3)
     assert 'shipshape_backup_last_run_ok{schedule="daily"} 1' in text
     assert "shipshape_backup_copies 2" in text
     found = list(report.findings(memory, "20261126T020000Z", 3, "20261126T020000Z", 1795658400.0, ""))
