@@ -196,7 +196,8 @@ def test_two_runs_at_once(host):
 
 def test_a_clock_that_jumped_prunes_nothing_and_is_told(host):
     configure(host)
-    newest = is_fine(host)[-1]
+    before = is_fine(host)
+    newest = before[-1]
     sets = "/var/backups/shipshape/sets"
     ahead = "20991126T020000Z"
     copy = f"cp -a {sets}/{newest} {sets}/{ahead}; sed -i s/{newest}/{ahead}/ {sets}/{ahead}/manifest.json"
@@ -204,8 +205,7 @@ def test_a_clock_that_jumped_prunes_nothing_and_is_told(host):
     assert rc == 0
     assert "CLOCK" in said
     assert "RETENTION" in said
-    # Two are kept otherwise; the one of the future is removed by the test.
-    assert len(names) == 3
+    assert set(before) < set(names)
     is_fine(host)
 
 
