@@ -132,7 +132,9 @@ class Artefact:
             self.findings.append(finding("CHECKSUM_MISMATCH", f"its SHA-256 is {digest}, and {wanted} is expected"))
         self.facts["copies"] = 1
         for copy in self.options["copies"]:
-            path = os.path.join(copy["path"], os.path.basename(self.path)) if os.path.isdir(copy["path"]) else copy["path"]
+            path = (
+                os.path.join(copy["path"], os.path.basename(self.path)) if os.path.isdir(copy["path"]) else copy["path"]
+            )
             try:
                 self.clock.left("checksum")
                 same = read_back(Path(path))[1] == digest
@@ -224,7 +226,9 @@ class Artefact:
             return
         wanted = self.entry.get("files")
         if wanted is not None and self.facts.get("files") != wanted:
-            yield finding("FILES_MISSING", f"it has {self.facts.get('files', 0)} files, and had {wanted} when it was made")
+            yield finding(
+                "FILES_MISSING", f"it has {self.facts.get('files', 0)} files, and had {wanted} when it was made"
+            )
         missing = [each for each in self.options["contains"] if each.strip("/") not in names]
         if missing:
             yield finding("FILES_MISSING", f"{', '.join(missing)} is not in it")

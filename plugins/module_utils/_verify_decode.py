@@ -39,7 +39,9 @@ def postgresql_program(version: str, name: str, level: str = "decode") -> str:
     for number in there:
         if number >= int(major(version) or 0) and os.access(BINARIES.format(number, name), os.X_OK):
             return BINARIES.format(number, name)
-    raise stop("TOOL_MISSING", f"{wanted}: not here, nor a newer one; install postgresql-client-{major(version)}", level)
+    raise stop(
+        "TOOL_MISSING", f"{wanted}: not here, nor a newer one; install postgresql-client-{major(version)}", level
+    )
 
 
 def listing(stack: Stack, version: str, clock: Clock) -> tuple[int, set[str]]:
@@ -55,7 +57,12 @@ def listing(stack: Stack, version: str, clock: Clock) -> tuple[int, set[str]]:
         seconds = clock.left("structure")
         try:
             done = subprocess.run(
-                argv, stdin=head, capture_output=True, text=True, timeout=seconds, check=False,
+                argv,
+                stdin=head,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                check=False,
                 env={"PATH": PATH, "LC_ALL": "C.UTF-8"},
             )
         except subprocess.TimeoutExpired:
@@ -158,7 +165,10 @@ def redis_rdb(path: str, facts: dict[str, Any], clock: Clock) -> Iterator[Findin
         seconds = clock.left("decode")
         try:
             done = subprocess.run(
-                [f"{flavour}-check-rdb", path], capture_output=True, timeout=seconds, check=False,
+                [f"{flavour}-check-rdb", path],
+                capture_output=True,
+                timeout=seconds,
+                check=False,
                 env={"PATH": PATH, "LC_ALL": "C.UTF-8"},
             )
         except FileNotFoundError:
@@ -172,7 +182,9 @@ def redis_rdb(path: str, facts: dict[str, Any], clock: Clock) -> Iterator[Findin
             return
         said.append(" ".join(out.split())[-300:])
     if not said:
-        raise stop("TOOL_MISSING", "neither redis-check-rdb nor valkey-check-rdb is here: install redis-tools or valkey-tools")
+        raise stop(
+            "TOOL_MISSING", "neither redis-check-rdb nor valkey-check-rdb is here: install redis-tools or valkey-tools"
+        )
     if any("can't handle rdb format version" in each.lower() for each in said):
         yield finding("VERSION_MISMATCH", f"the server here is too old for it: {said[-1]}", "decode")
         return

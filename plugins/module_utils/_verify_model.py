@@ -16,7 +16,7 @@ from ._backup_manifest import BackupError
 
 # Each proves what those before do, and more.
 LEVELS = ("exists", "checksum", "structure", "decode", "restore", "schema", "rows", "queries", "integrity")
-TYPES = ("auto", "pg_custom", "pg_plain", "pg_tar", "pg_dir", "pg_globals", "redis_rdb", "sqlite", "tar", "output")
+TYPES = ("auto", "pg_custom", "pg_plain", "pg_tar", "pg_globals", "redis_rdb", "sqlite", "tar", "output")
 # How far each kind can be proven; asked for more, that much is all there is.
 HIGHEST = {
     "pg_globals": "decode",
@@ -46,7 +46,10 @@ FINDINGS = {
     "WRONG_FORMAT": ("structure", "it is not what its name or its manifest says: see what wrote it"),
     "WRONG_DATABASE": ("structure", "it is the dump of another database: correct the command that made it"),
     "VERSION_MISMATCH": ("structure", "restore it with the version that it is of"),
-    "GLOBALS_MISSING": ("structure", "pg_dumpall --globals-only beside each dump: without roles a restore is not whole"),
+    "GLOBALS_MISSING": (
+        "structure",
+        "pg_dumpall --globals-only beside each dump: without roles a restore is not whole",
+    ),
     "ROLE_MISSING": ("structure", "take the globals of the same time; the owner would be lost"),
     "AOF_SHADOWS": ("structure", "the server reads appendonlydir and never this file: restore with AOF off, then on"),
     "TRUNCATED": ("decode", "the end is missing: the disk was full, or the program was killed"),

@@ -26,7 +26,16 @@ from ._verify_formats import HEAD, compression, encrypted
 from ._verify_model import StopError, stop
 
 SAID = 600
-ENDS_EARLY = ("end of file", "unexpected end", "ended before", "early end", "truncated", "end-of-stream", "unexpected eof", "premature end")
+ENDS_EARLY = (
+    "end of file",
+    "unexpected end",
+    "ended before",
+    "early end",
+    "truncated",
+    "end-of-stream",
+    "unexpected eof",
+    "premature end",
+)
 
 
 class Clock:
@@ -169,7 +178,9 @@ class Stack:
         if self.compression == "zstd":
             self._through(["zstd", "--decompress", "--stdout"], "decode")
             return
-        opener: Callable[..., Any] = {"gzip": gzip.GzipFile, "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}[self.compression]
+        opener: Callable[..., Any] = {"gzip": gzip.GzipFile, "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}[
+            self.compression
+        ]
         lower = self.top
         self.top = Peeked(opener(lower) if self.compression != "gzip" else gzip.GzipFile(fileobj=lower))
 
