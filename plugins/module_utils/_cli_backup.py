@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import _cli_verify
 from ._backup_config import MANUAL, SAFETY, read
 from ._backup_copies import Target
 from ._backup_host import BusyError, gentle, one_at_a_time, stop_on_signals
@@ -57,6 +58,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--target", metavar="NAME", help="the copy (default: the first)")
     own.add_argument("--host", metavar="NAME", help="of another host, or `any`; for a new host in place of a lost one")
     own.set_defaults(action_of=_fetch)
+    own = verbs.add_parser("verify", help="prove a set, or any file: exit status 0 passed, 1 failed, 2 not known")
+    _cli_verify.configure(own)
+    own.set_defaults(action_of=_cli_verify.run)
 
 
 def run(arguments: argparse.Namespace) -> int:

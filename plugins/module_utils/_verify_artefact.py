@@ -16,7 +16,9 @@ from typing import Any, Optional
 from . import _verify_decode as decode
 from ._backup_host import read_back
 from ._verify_formats import (
+    TAR_BLOCK,
     UNFINISHED,
+    DumpHeader,
     detect,
     dump_header,
     major,
@@ -158,7 +160,13 @@ class Artefact:
         self.kind = self.kind or found
         if not self.kind:
             raise stop("WRONG_FORMAT", "it is neither a dump of PostgreSQL, nor an RDB, SQLite or tar file")
-        judge = {"pg_custom": self._dump, "pg_plain": self._plain, "redis_rdb": self._rdb, "sqlite": self._sqlite}
+        judge = {
+            "pg_custom": self._dump,
+            "pg_tar": self._dump_in_tar,
+            "pg_plain": self._plain,
+            "redis_rdb": self._rdb,
+            "sqlite": self._sqlite,
+        }
         if self.kind in judge:
             self.add(judge[self.kind](stack, head))
 
@@ -172,17 +180,29 @@ class Artefact:
         except ValueError as exc:
             raise stop("WRONG_FORMAT", str(exc)) from None
         self.facts |= {"database": header.database, "server_version": header.server_version}
-        database, version = self._expected()
-        if database and header.database != database:
-            yield finding("WRONG_DATABASE", f"it is a dump of {header.database}, and {database} is expected")
-        if version and major(header.server_version) != major(version):
-            yield finding("VERSION_MISMATCH", f"it is of PostgreSQL {header.server_version}, and {version} is expected")
+        yield from self._expected_dump(header)
         tables, owners = decode.listing(stack, header.server_version, self.clock)
         self.facts |= {"tables": tables, "owners": owners}
         yield from self._no_tables()
         if self.roles is not None and owners - self.roles:
             missing = ", ".join(sorted(owners - self.roles))
             yield finding("ROLE_MISSING", f"the globals do not have {missing}, whom objects of it belong to")
+
+    def _dump_in_tar(self, _stack: Stack, head: bytes) -> Iterator[Finding]:
+        """Its table of contents is the first file, with the header that a custom dump begins with."""
+        try:
+            header = dump_header(head[TAR_BLOCK:])
+        except ValueError as exc:
+            raise stop("WRONG_FORMAT", str(exc)) from None
+        self.facts |= {"database": header.database, "server_version": header.server_version}
+        yield from self._expected_dump(header)
+
+    def _expected_dump(self, header: DumpHeader) -> Iterator[Finding]:
+        database, version = self._expected()
+        if database and header.database != database:
+            yield finding("WRONG_DATABASE", f"it is a dump of {header.database}, and {database} is expected")
+        if version and major(header.server_version) != major(version):
+            yield finding("VERSION_MISMATCH", f"it is of PostgreSQL {header.server_version}, and {version} is expected")
 
     def _no_tables(self) -> Iterator[Finding]:
         known = self.entry.get("tables")

@@ -111,7 +111,7 @@ def pg_globals(stack: Stack, facts: dict[str, Any], _clock: Clock) -> Iterator[F
 
 
 class Tail:
-    """The stream with its last bytes kept: Python's tar reader takes an archive that was cut between files for whole."""
+    """The stream with its last bytes kept: to Python's tar reader an archive that was cut between files is whole."""
 
     def __init__(self, lower: Any) -> None:
         self.lower, self.last = lower, b""

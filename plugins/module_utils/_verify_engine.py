@@ -28,7 +28,7 @@ from ._verify_model import (
     verdict,
     worst,
 )
-from ._verify_postgresql import Restored, asked, dropped
+from ._verify_postgresql import Restored, dropped
 from ._verify_redis import load
 
 WORK = "/var/lib/shipshape/verify"

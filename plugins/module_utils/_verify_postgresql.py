@@ -68,7 +68,7 @@ class Restored:
         with self._connected(server, "postgres", autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0")
             known = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
-            # Where there are globals, whoever is not in them is found missing before; here nothing may hide behind that.
+            # A role that the globals lack was found before this; here it would only hide other errors.
             for role in sorted(self._roles(server) - known):
                 connection.execute(f"CREATE ROLE {quoted(role)}")
         custom = self.artefact.kind in ("pg_custom", "pg_tar")

@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-
 from ._backup_redis import total_keys
 from ._verify_artefact import Artefact
 from ._verify_decode import file_of
@@ -52,12 +51,14 @@ def load(artefact: Artefact) -> Iterator[Finding]:
 
 def _loaded(artefact: Artefact, server: str, flavour: str, folder: str) -> int:
     """Only a socket, no port; nothing is ever saved. The file is linked or copied under the name that is loaded."""
-    with opened(artefact.path, artefact.options["decrypt"], artefact.clock) as stack:
-        with file_of(stack, artefact.options["work_dir"], artefact.clock) as path:
-            try:
-                shutil.copyfile(path, f"{folder}/dump.rdb")
-            except OSError as exc:
-                raise stop("NO_SPACE", f"{folder}: {exc.strerror}") from None
+    with (
+        opened(artefact.path, artefact.options["decrypt"], artefact.clock) as stack,
+        file_of(stack, artefact.options["work_dir"], artefact.clock) as path,
+    ):
+        try:
+            shutil.copyfile(path, f"{folder}/dump.rdb")
+        except OSError as exc:
+            raise stop("NO_SPACE", f"{folder}: {exc.strerror}") from None
     given = {"port": "0", "unixsocket": f"{folder}/s", "dir": folder, "save": "", "appendonly": "no", "daemonize": "no"}
     argv = [
         "setpriv",
