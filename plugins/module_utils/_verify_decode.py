@@ -130,7 +130,7 @@ def tar(stack: Stack, facts: dict[str, Any], _clock: Clock) -> Iterator[Finding]
             for number, member in enumerate(archive, 1):
                 names.add(member.name.rstrip("/").removeprefix("./").lstrip("/"))
                 facts["files"] = number
-                archive.members = []  # type: ignore[attr-defined]
+                archive.members = []
     except (tarfile.TarError, ValueError) as exc:
         raise broken(str(exc)) from None
     while tail.read(CHUNK):

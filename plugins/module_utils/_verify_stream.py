@@ -178,11 +178,8 @@ class Stack:
         if self.compression == "zstd":
             self._through(["zstd", "--decompress", "--stdout"], "decode")
             return
-        opener: Callable[..., Any] = {"gzip": gzip.GzipFile, "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}[
-            self.compression
-        ]
-        lower = self.top
-        self.top = Peeked(opener(lower) if self.compression != "gzip" else gzip.GzipFile(fileobj=lower))
+        openers: dict[str, Callable[..., Any]] = {"gzip": _gunzip, "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}
+        self.top = Peeked(openers[self.compression](self.top))
 
     def _through(self, argv: Sequence[str], level: str) -> None:
         self.wrapped = True
@@ -204,6 +201,10 @@ class Stack:
         for pipe in self.pipes:
             pipe.close()
         self.source.close()
+
+
+def _gunzip(lower: Any) -> gzip.GzipFile:
+    return gzip.GzipFile(fileobj=lower)
 
 
 class Peeked:
