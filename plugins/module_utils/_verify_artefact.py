@@ -16,6 +16,7 @@ from typing import Any, Optional
 from . import _verify_decode as decode
 from ._backup_host import read_back
 from ._verify_formats import (
+    DUMPED_FROM,
     TAR_BLOCK,
     UNFINISHED,
     DumpHeader,
@@ -211,6 +212,9 @@ class Artefact:
             yield finding("EMPTY_DATABASE", "there is no table in it", level)
 
     def _plain(self, _stack: Stack, head: bytes) -> Iterator[Finding]:
+        dumped = DUMPED_FROM.search(head)
+        if dumped:
+            self.facts["server_version"] = dumped[1].decode()
         for name, message in plain_problems(head, *self._expected()):
             yield finding(name, message)
 

@@ -26,6 +26,7 @@ from ._verify_model import stop
 from ._verify_stream import PATH, Clock
 
 OWNER = "postgres"
+OURS = "/var/lib/shipshape"
 PREFIX = "scratch-"
 MARK = ".shipshape-verify"
 # Nothing of it has to outlive it, so nothing waits for a disk.
@@ -117,7 +118,7 @@ def _end_server(data: str) -> None:
 def scratch(version: str, work: str, clock: Clock) -> Iterator[Scratch]:
     """A server of the same major version. Ends with the block, and with the process if that is killed."""
     binaries = os.path.dirname(BINARIES.format(major(version), "postgres"))
-    if not os.access(f"{binaries}/postgres", os.X_OK):
+    if not all(os.access(f"{binaries}/{name}", os.X_OK) for name in ("initdb", "postgres")):
         raise stop(
             "TOOL_MISSING",
             f"PostgreSQL {major(version)} is not installed here: install postgresql-{major(version)}",
@@ -158,9 +159,18 @@ def scratch(version: str, work: str, clock: Clock) -> Iterator[Scratch]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def make_work(work: str) -> None:
+    """The server's user has to come through to its own folder, whatever umask the first of our programs had."""
+    os.makedirs(work, mode=0o711, exist_ok=True)
+    for path in (work, os.path.dirname(work)):
+        mode = os.stat(path).st_mode
+        if path.startswith(OURS) and not mode & 0o001:
+            os.chmod(path, mode & 0o7777 | 0o011)  # noqa: S103
+
+
 def _folder(work: str) -> str:
     try:
-        os.makedirs(work, mode=0o711, exist_ok=True)
+        make_work(work)
         clear(work)
         folder = tempfile.mkdtemp(dir=work, prefix=PREFIX)
         with open(f"{folder}/{MARK}", "w", encoding="ascii") as file:
