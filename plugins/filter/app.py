@@ -24,6 +24,7 @@ class FilterModule:
 
     def filters(self):
         return {
+            "app_backups": data.backups,
             "app_checks": site_checks,
             "app_connected": data.connected,
             "app_databases": data.databases,

@@ -119,6 +119,13 @@ def _host(server: Mapping[str, Any], port: int) -> str:
     return f"{f'[{host}]' if ':' in host else host}:{server.get('port') or port}"
 
 
+def backups(apps: Any) -> list[dict[str, Any]]:
+    """Entries of backup_apps: whom a restore stops, and for which databases."""
+    return [
+        {"name": app["name"], "databases": [app["database"]["name"]] if app["database"] else []} for app in sound(apps)
+    ]
+
+
 def memory_claims(apps: Any) -> list[dict[str, Any]]:
     """Entries of stack_memory_claims: of what serves or works, both slots run at a time."""
     found = []

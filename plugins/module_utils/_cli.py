@@ -15,13 +15,13 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn, Optional
 
-from . import _cli_health
+from . import _cli_backup, _cli_health, _cli_restore
 
 VERSION = "0.1.0"
 USAGE_ERROR = 3
 # A verb is a module with NAME, HELP, configure(parser) and run(arguments) -> exit status. What the user got wrong
 # (arguments, configuration) it raises as ValueError or OSError.
-VERBS = (_cli_health,)
+VERBS = (_cli_health, _cli_backup, _cli_restore)
 
 
 class _Parser(argparse.ArgumentParser):

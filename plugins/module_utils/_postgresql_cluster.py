@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from ._acting_as import acting_as
 from ._config_restore import ConfigError
 from ._postgresql_conf import Live
-from ._postgresql_server import acting_as, psycopg
+from ._postgresql_server import psycopg
 from ._run_command import run_command
 
 OWNER = "postgres"

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import pwd
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
+from ._acting_as import acting_as
 from ._postgresql_import import SchemaFile, run
 from ._postgresql_model import ObjectsError, Step
 
@@ -178,22 +178,6 @@ class Server:
         target = {"PGHOST": self.directory, "PGPORT": str(self.port), "PGUSER": self.user, "PGDATABASE": step.database}
         imported = run(SchemaFile(step.database, step.owner, step.script or "", step.sql), target, account)
         return [step] if imported else []
-
-
-@contextmanager
-def acting_as(account: pwd.struct_passwd | None) -> Iterator[None]:
-    """Peer authentication looks at the effective user of whoever connects."""
-    if account is None or os.geteuid() != 0:
-        yield
-        return
-    group = os.getegid()
-    os.setegid(account.pw_gid)
-    os.seteuid(account.pw_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
 
 
 def primary(exc: Any) -> str:

@@ -31,7 +31,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """What the role puts on the host."""
     folder = tmp_path_factory.mktemp("lib") / "shipshape"
     folder.mkdir()
-    for pattern in ("_cli*.py", "_health*.py", "_probe*.py"):
+    kinds = ("_cli*", "_health*", "_probe*", "_backup*", "_verify*", "_run_command", "_acting_as")
+    for pattern in (f"{kind}.py" for kind in kinds):
         for file in SOURCE.glob(pattern):
             shutil.copy(file, folder)
     return folder.parent

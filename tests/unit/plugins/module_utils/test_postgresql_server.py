@@ -7,10 +7,11 @@ import pwd
 import socket
 
 import pytest
+from ansible_collections.shipshape.stack.plugins.module_utils._acting_as import acting_as
 from ansible_collections.shipshape.stack.plugins.module_utils._postgresql_catalog import libraries, usable
 from ansible_collections.shipshape.stack.plugins.module_utils._postgresql_import import SHOWN, SchemaFile, told
 from ansible_collections.shipshape.stack.plugins.module_utils._postgresql_model import ObjectsError
-from ansible_collections.shipshape.stack.plugins.module_utils._postgresql_server import LOUD, QUIET, Server, acting_as
+from ansible_collections.shipshape.stack.plugins.module_utils._postgresql_server import LOUD, QUIET, Server
 
 
 @pytest.mark.parametrize(

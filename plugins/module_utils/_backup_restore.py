@@ -1,0 +1,218 @@
+# Copyright (c) the shipshape.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Restore databases, or all of a set: all is made beside first, then swapped in, and swapped back if one fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional, Protocol
+
+from . import _backup_manifest as manifest
+from ._backup_host import execute, read_json, write_atomically
+from ._backup_manifest import BackupError
+from ._backup_restore_db import Restore
+from ._backup_restore_rest import FilesRestore, RedisRestore, SqliteRestore
+from ._backup_sets import Store
+
+STOPPED = "stopped.json"
+STOP_SECONDS = 180
+LABEL = "stack.shipshape.app"
+INFRA = "stack.shipshape.slot=infra"
+KINDS = {"pg_custom": "postgresql", "redis_rdb": "redis", "sqlite": "sqlite", "tar": "files"}
+Say = Callable[[str], None]
+
+
+class Part(Protocol):
+    """One artefact on its way back."""
+
+    def prepare(self) -> None: ...
+    def swap(self) -> None: ...
+    def undo(self) -> None: ...
+    def drop(self) -> None: ...
+
+
+@dataclass
+class Outcome:
+    """What came back, and the time that it took."""
+
+    name: str
+    restored: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    down_seconds: float = 0.0
+
+
+def component_of(config: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Which part of this host's configuration an artefact belongs to; on a new host it has the names of the old one."""
+    kind = entry["component"]
+    own = [each for each in config["components"] if each["type"] == kind]
+    same = [each for each in own if each.get("port") == entry["source"].get("port")]
+    named = [each for each in own if entry["name"].startswith((f"{each['name']}-", f"{kind}-{each['name']}."))]
+    for found in (named if kind != "postgresql" else [], same, named, own):
+        if found:
+            return found[0]
+    if kind in ("files", "sqlite"):
+        return {"timeout": 21600, "name": kind}
+    raise BackupError(f"this host's configuration has no component of the type {kind}, which {entry['name']} needs")
+
+
+def set_with(store: Store, database: str, name: Optional[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """The set, its manifest and its dump of a database; the newest that has it, unless one is named."""
+    for each in [name] if name else list(reversed(store.names())):
+        document = store.read(each)
+        entries = manifest.having(document, "pg_custom", database=database)
+        if entries:
+            return each, document, entries[0]
+        if name:
+            there = [entry["source"]["database"] for entry in manifest.having(document, "pg_custom")]
+            raise BackupError(f"{name} has no dump of the database {database}: it has {', '.join(there) or 'none'}")
+    raise BackupError(f"no set on this host has a dump of the database {database}: see `shipshape backup list`")
+
+
+def restore_database(
+    config: Mapping[str, Any], database: str, name: Optional[str], into: Optional[str], say: Say
+) -> Outcome:
+    store, start = Store(config), time.monotonic()
+    name, document, entry = set_with(store, database, name)
+    part = Restore(component_of(config, entry), store.sets / name, document, entry, into or database, say)
+    outcome = Outcome(name)
+    users = [] if into else [each for each in config["apps"] if database in each["databases"]]
+    _change(store, [(entry["name"], part)], users, outcome, say)
+    if part.replaced:
+        outcome.notes.append(
+            f"the database of before is kept as {part.before}; drop it when you do not need it any more"
+        )
+    outcome.seconds = time.monotonic() - start
+    return outcome
+
+
+def restore_full(config: Mapping[str, Any], name: str, only: Sequence[str], say: Say) -> Outcome:
+    store, start = Store(config), time.monotonic()
+    document, outcome = store.read(name), Outcome(name)
+    parts: list[tuple[str, Part]] = []
+    for entry in document["artefacts"]:
+        kind = KINDS.get(entry["kind"])
+        if kind is None and entry["kind"] != "pg_globals":
+            outcome.notes.append(f"{entry['name']} is the output of a command: put it back as its program wants it")
+        if _is_bare(entry):
+            continue
+        if kind and (not only or kind in only):
+            parts.append((entry["name"], _part(config, store, name, document, entry, say)))
+    if not parts:
+        raise BackupError(f"{name} has nothing of {', '.join(only) or 'what can be restored'}")
+    _change(store, parts, config["apps"], outcome, say)
+    for each, part in parts:
+        before = getattr(part, "before", None)
+        if before and getattr(part, "replaced", True):
+            outcome.notes.append(f"what was there before {each} is kept as {before}")
+    outcome.seconds = time.monotonic() - start
+    return outcome
+
+
+def _is_bare(entry: Mapping[str, Any]) -> bool:
+    """The server's own database, which every cluster has, with nothing in it."""
+    return entry["source"].get("database") == "postgres" and not entry.get("tables")
+
+
+def _part(
+    config: Mapping[str, Any], store: Store, name: str, document: Mapping[str, Any], entry: Mapping[str, Any], say: Say
+) -> Part:
+    folder, component = store.sets / name, component_of(config, entry)
+    if entry["kind"] == "pg_custom":
+        return Restore(component, folder, document, entry, entry["source"]["database"], say)
+    if entry["kind"] == "redis_rdb":
+        return RedisRestore(component, folder, entry)
+    if entry["kind"] == "sqlite":
+        return SqliteRestore(folder, entry)
+    return FilesRestore(component, folder, entry, store.folder)
+
+
+def _change(
+    store: Store, parts: list[tuple[str, Part]], apps: Sequence[Mapping[str, Any]], outcome: Outcome, say: Say
+) -> None:
+    """The slow part with everything up, the swap with the apps stopped, and back if any of it fails."""
+    ready: list[Part] = []
+    try:
+        for name, part in parts:
+            say(f"{name}: restored beside, and looked at")
+            ready.append(part)
+            part.prepare()
+    except BaseException:
+        for part in ready:
+            part.drop()
+        raise
+    start = time.monotonic()
+    with stopped(store.state, apps, say):
+        begun: list[Part] = []
+        try:
+            for name, part in parts:
+                say(f"{name}: takes the place of what was there")
+                begun.append(part)
+                part.swap()
+                outcome.restored.append(name)
+        except BaseException as exc:
+            _undo(begun, parts, exc)
+            raise
+    outcome.down_seconds = time.monotonic() - start
+
+
+def _undo(begun: list[Part], parts: list[tuple[str, Part]], cause: BaseException) -> None:
+    problems = []
+    for part in reversed(begun):
+        try:
+            part.undo()
+        except (BackupError, OSError) as exc:
+            problems.append(str(exc))
+    for _name, part in parts:
+        if part not in begun:
+            part.drop()
+    if problems:
+        raise BackupError(f"{cause}; and not everything could be put back: {'; '.join(problems)}") from None
+
+
+@contextmanager
+def stopped(state: Path, apps: Sequence[Mapping[str, Any]], say: Say) -> Iterator[None]:
+    """Apps are stopped in their order and started in the other. Written down, as the restore may be killed."""
+    path = state / STOPPED
+    earlier = read_json(path)
+    units = earlier.get("units", []) + [unit for app in apps for unit in app["units"] if _is_active(unit)]
+    containers = earlier.get("containers", []) + [
+        each for app in apps if app["containers"] for each in _containers(app["name"])
+    ]
+    if units or containers:
+        write_atomically(path, manifest.json.dumps({"units": units, "containers": containers}))
+    try:
+        if units:
+            say(f"stops {', '.join(units)}")
+            execute(["systemctl", "stop", *units], "stop the apps", STOP_SECONDS)
+        if containers:
+            say(f"stops {len(containers)} containers")
+            execute(["docker", "stop", *containers], "stop the apps", STOP_SECONDS)
+        yield
+    finally:
+        if containers:
+            execute(["docker", "start", *reversed(containers)], "start the apps", STOP_SECONDS)
+        if units:
+            execute(["systemctl", "start", *reversed(units)], "start the apps", STOP_SECONDS)
+        path.unlink(missing_ok=True)
+
+
+def _is_active(unit: str) -> bool:
+    rc, _out, _said = execute(["systemctl", "is-active", "--quiet", unit], unit, 60, accepted=tuple(range(8)))
+    return rc == 0
+
+
+def _containers(app: str) -> list[str]:
+    """The running containers of an app, but for what it brought along: that holds data of its own."""
+    if not Path("/usr/bin/docker").exists():
+        return []
+    argv = ["docker", "ps", "--filter", f"label={LABEL}={app}"]
+    _rc, every, _said = execute([*argv, "--quiet"], "containers", 60)
+    _rc, infra, _said = execute([*argv, "--filter", f"label={INFRA}", "--quiet"], "containers", 60)
+    own = set(infra.decode().split())
+    return [each for each in every.decode().split() if each not in own]

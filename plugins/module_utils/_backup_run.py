@@ -1,0 +1,188 @@
+# Copyright (c) the shipshape.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make a set, all or nothing; verify, copy and prune; and say how it went."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Optional
+
+from . import _backup_files, _backup_postgresql, _backup_redis, _backup_retention
+from . import _backup_manifest as manifest
+from ._backup_config import SAFETY, components_of, copies_of
+from ._backup_copies import Target
+from ._backup_host import need_space, write_atomically
+from ._backup_manifest import BackupError
+from ._backup_report import findings, metrics
+from ._backup_sets import PASSED, Store, collect, new_set
+
+MAKERS: dict[str, Callable[[Mapping[str, Any], Path], Iterator[dict[str, Any]]]] = {
+    "postgresql": _backup_postgresql.back_up,
+    "redis": _backup_redis.back_up,
+    "sqlite": _backup_files.sqlite,
+    "files": _backup_files.files,
+    "command": _backup_files.command,
+}
+PROGRAM = "/usr/local/bin/shipshape"
+# The last set may have been smaller than the next one.
+GROWTH = 1.25
+# For the safety copy and by hand there is no schedule that says how long.
+POLICIES = {"manual": {"keep_last": 10}, SAFETY: {"keep_last": 3}}
+
+
+@dataclass
+class Report:
+    """How a run went. `name` is the set, also where something failed after it was made."""
+
+    schedule: str
+    began: float
+    name: str = ""
+    size: int = 0
+    seconds: float = 0.0
+    errors: list[str] = field(default_factory=list)
+    found: list[dict[str, str]] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.name) and not self.errors
+
+
+Say = Callable[[str], None]
+
+
+def run(config: Mapping[str, Any], schedule: str, say: Say, verify: Optional[str] = None) -> Report:
+    """With the lock held. Every error is in the report, none is swallowed."""
+    store, report, start = Store(config), Report(schedule, time.time()), time.monotonic()
+    try:
+        store.prepare()
+        report.name, report.size = make(config, store, schedule, say)
+    except (BackupError, OSError) as exc:
+        report.errors.append(_said(exc))
+    if report.name:
+        _afterwards(config, store, report, say, verify)
+    report.seconds = time.monotonic() - start
+    _remember(config, store, report)
+    return report
+
+
+def _said(exc: Exception) -> str:
+    if isinstance(exc, OSError):
+        return f"{exc.filename or 'the backup'}: {exc.strerror or exc}"
+    return str(exc)
+
+
+def make(config: Mapping[str, Any], store: Store, schedule: str, say: Say) -> tuple[str, int]:
+    components = components_of(config, schedule)
+    if not components:
+        raise BackupError(f"no component has the schedule {schedule!r}: name it in one, or remove it")
+    need_space(store.sets, int(store.last_size(schedule) * GROWTH))
+    name, start = _free_name(store), time.time()
+    with new_set(store, name) as folder:
+        entries = []
+        for component in components:
+            say(f"{component['name']} ({component['type']})")
+            entries += collect(MAKERS[component["type"]](component, folder), say)
+        if not entries:
+            raise BackupError(f"the schedule {schedule!r} made nothing: none of its optional files is there")
+        document = manifest.build(name, config["host"], (start, max(start, time.time())), schedule, entries)
+        text = manifest.dumps(document)
+        manifest.parse(text)
+        write_atomically(folder / manifest.FILE, text)
+    return name, manifest.size(document)
+
+
+def _free_name(store: Store) -> str:
+    """Two runs within a second, or a clock that was put back, do not get one name."""
+    while True:
+        name = manifest.set_id(time.time())
+        if not (store.sets / name).exists():
+            return name
+        time.sleep(0.2)
+
+
+def _afterwards(config: Mapping[str, Any], store: Store, report: Report, say: Say, level: Optional[str]) -> None:
+    """The set is there. What fails from now on fails the run, and keeps old sets from being removed."""
+    if level:
+        _attempt(report, partial(verify_set, report.name, level))
+    memory = store.memory()
+    for options in copies_of(config, report.schedule):
+        known = any(options["name"] in each for each in memory["copies"].values())
+        failed = len(report.errors)
+        _attempt(report, partial(_copy, config, store, report, options, known))
+        say(f"copy {options['name']}: {'failed' if len(report.errors) > failed else 'read back and compared'}")
+    _attempt(report, partial(_prune, config, store, report))
+
+
+def _attempt(report: Report, action: Callable[[], None]) -> None:
+    try:
+        action()
+    except (BackupError, OSError) as exc:
+        report.errors.append(_said(exc))
+
+
+def verify_set(name: str, level: str) -> None:
+    """By the program, as an operator would: whoever verifies shares no state with whoever made it."""
+    argv = [PROGRAM, "backup", "verify", "--set", name, "--level", level]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        verdict = {1: "failed", 2: "could not be verified"}.get(done.returncode, f"ended with {done.returncode}")
+        said = " ".join((done.stdout + done.stderr).split())
+        raise BackupError(f"the verification of {name} up to {level}: {verdict}: {said[-1500:]}")
+
+
+def _copy(config: Mapping[str, Any], store: Store, report: Report, options: Mapping[str, Any], known: bool) -> None:
+    target = Target(options, config["host"])
+    target.open(known)
+    snapshot = target.upload(store.sets / report.name, report.schedule)
+    memory = store.memory()
+    memory["copies"].setdefault(report.name, {})[options["name"]] = {"at": time.time(), "snapshot": snapshot}
+    store.remember(memory)
+    if not report.errors:
+        target.forget(config["min_verified"])
+
+
+def _prune(config: Mapping[str, Any], store: Store, report: Report) -> None:
+    policies = {**POLICIES, **config["schedules"]}
+    decided = _backup_retention.plan(
+        store.known(), policies, config["min_verified"], time.time(), report.ok, [report.name]
+    )
+    for name in decided.remove:
+        store.remove(name)
+        report.removed.append(name)
+    memory = store.memory()
+    # A schedule that goes to no target is meant to stay here.
+    wanted = config["copies_min"] if copied(config, report.schedule) else 1
+    report.found += findings(
+        memory, report.name, wanted, store.names()[-1], time.time(), decided.refused if report.ok else ""
+    )
+
+
+def copied(config: Mapping[str, Any], schedule: str) -> bool:
+    """Whether sets of the schedule should be in several places. Without any target all of them should."""
+    return schedule != SAFETY and bool(copies_of(config, schedule) or not config["copies"])
+
+
+def _remember(config: Mapping[str, Any], store: Store, report: Report) -> None:
+    """State and metrics. Where there is no room for them the run has failed anyway, and says so itself."""
+    try:
+        memory, sets = store.memory(), store.names()
+        entry = memory["schedules"].setdefault(report.schedule, {})
+        entry.update(last_attempt=report.began, ok=report.ok, seconds=report.seconds, errors=report.errors)
+        if report.name:
+            entry.update(last_success=report.began, last_set=report.name, size=report.size)
+        memory["copies"] = {name: each for name, each in memory["copies"].items() if name in sets}
+        store.remember(memory)
+        if config["metrics_file"] and Path(config["metrics_file"]).parent.is_dir():
+            passed = sum(each.get("verdict") == PASSED for name, each in store.verified().items() if name in sets)
+            away = [each.name for each in store.known() if copied(config, each.schedule)]
+            text = metrics(memory, sets, away, passed, config["copies_min"])
+            write_atomically(Path(config["metrics_file"]), text, 0o644)
+    except OSError as exc:
+        report.errors.append(_said(exc))

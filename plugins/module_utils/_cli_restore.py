@@ -1,0 +1,117 @@
+# Copyright (c) the shipshape.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`shipshape restore`: a database, or a whole set, with a copy of what is there kept beside."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import syslog
+from typing import Any
+
+from ._backup_config import SAFETY
+from ._backup_host import BusyError, one_at_a_time, stop_on_signals
+from ._backup_manifest import BackupError
+from ._backup_restore import KINDS, Outcome, restore_database, restore_full, set_with
+from ._backup_run import run as run_schedule
+from ._backup_sets import Store
+from ._cli_backup import BUSY, CONFIG, FAILED, load, log
+
+NAME = "restore"
+HELP = "Put back what was backed up."
+EPILOG = (
+    "Exit status: 0 restored and proven, 1 failed and everything is as it was, 3 wrong arguments, 75 a run is at it."
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", default=CONFIG, metavar="FILE", help="default: %(default)s")
+    verbs = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    own = verbs.add_parser("db", help="one database, under its own name or another")
+    own.add_argument("database")
+    own.add_argument("--set", metavar="ID", help="the set (default: the newest that has the database)")
+    own.add_argument("--into", metavar="NAME", help="restore into this database, and leave the other one alone")
+    _common(own, _db)
+    own = verbs.add_parser("full", help="all of a set")
+    own.add_argument("set", metavar="ID")
+    own.add_argument("--only", choices=sorted(KINDS.values()), nargs="+", default=[], help="these kinds alone")
+    own.add_argument(
+        "--no-safety", action="store_true", help="make no backup before; for a new host with nothing on it"
+    )
+    _common(own, _full)
+
+
+def _common(parser: argparse.ArgumentParser, action: Any) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="for another run to end")
+    parser.set_defaults(action_of=action)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    config = load(arguments.config)
+    stop_on_signals()
+    try:
+        with one_at_a_time(f"restore {arguments.action}", arguments.wait):
+            outcome = arguments.action_of(arguments, config)
+    except BusyError as exc:
+        sys.stderr.write(f"shipshape: {exc}\n")
+        return BUSY
+    except (BackupError, OSError) as exc:
+        log(syslog.LOG_ERR, f"restore: {exc}")
+        sys.stderr.write(f"shipshape: {' '.join(str(exc).split())}\n")
+        return FAILED
+    return _tell(outcome, config)
+
+
+def _tell(outcome: Outcome, config: dict[str, Any]) -> int:
+    goal = config["rto_seconds"]
+    verdict = "within" if outcome.seconds <= goal else "MORE THAN"
+    took = f"it took {outcome.seconds:.1f} s ({verdict} the {goal} s that are wanted)"
+    lines = [
+        f"restored {', '.join(outcome.restored)} from {outcome.name}",
+        f"{took}, {outcome.down_seconds:.1f} s of them with the apps stopped",
+        *outcome.notes,
+    ]
+    for line in lines:
+        log(syslog.LOG_INFO, line)
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def confirm(arguments: argparse.Namespace, what: str, word: str) -> None:
+    if arguments.yes:
+        return
+    if not sys.stdin.isatty():
+        raise BackupError(f"{what}. Nothing was done: add --yes if that is what you want")
+    sys.stderr.write(f"{what}. Type {word} to go on: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() != word:
+        raise BackupError("nothing was done")
+
+
+def _db(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
+    store = Store(config)
+    store.prepare()
+    name, _document, _entry = set_with(store, arguments.database, arguments.set)
+    target = arguments.into or arguments.database
+    confirm(arguments, f"the database {target} will be replaced by {arguments.database} of {name}", target)
+    return restore_database(config, arguments.database, name, arguments.into, say)
+
+
+def _full(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
+    store = Store(config)
+    store.prepare()
+    store.read(arguments.set)
+    confirm(arguments, f"what is on this host will be replaced by {arguments.set}", arguments.set)
+    if not arguments.no_safety:
+        report = run_schedule({**config, "copies": []}, SAFETY, say)
+        if not report.ok:
+            raise BackupError(
+                f"no backup could be made before: {'; '.join(report.errors)}. With --no-safety none is made"
+            )
+    return restore_full(config, arguments.set, arguments.only, say)

@@ -1,0 +1,67 @@
+# Copyright (c) the shipshape.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`shipshape backup verify`: prove a set of this host, or any file, and remember what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ._backup_host import write_atomically
+from ._backup_manifest import BackupError, is_id
+from ._backup_sets import Store
+from ._verify_engine import problems, verify
+from ._verify_model import FAILED, LEVELS, PASSED, UNVERIFIED
+
+EXIT = {PASSED: 0, FAILED: 1, UNVERIFIED: 2}
+NEWEST = "newest"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--set", default=NEWEST, metavar="ID|PATH", help="a set, or any file (default: the newest set)")
+    parser.add_argument("--level", choices=LEVELS, default="restore", help="how far to prove it (default: %(default)s)")
+    parser.add_argument("--timeout", type=float, default=3600, metavar="SECONDS", help="default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
+
+
+def run(arguments: argparse.Namespace, config: dict[str, Any]) -> int:
+    store = Store(config)
+    path = place(store, arguments.set)
+    report = verify(str(path), {"level": arguments.level, "timeout": arguments.timeout})
+    if is_id(path.name) and path.parent == store.sets:
+        remember(store, path.name, report)
+    if arguments.json:
+        sys.stdout.write(json.dumps(report, indent=1) + "\n")
+    else:
+        for line in problems(report):
+            sys.stderr.write(f"{line}\n")
+        sys.stdout.write(f"{path}: {report['verdict']} up to {arguments.level}, {report['seconds']:.1f} s\n")
+    return EXIT[report["verdict"]]
+
+
+def place(store: Store, given: str) -> Path:
+    if given == NEWEST:
+        names = store.names()
+        if not names:
+            raise BackupError(f"there is no set in {store.sets}: run `shipshape backup run`")
+        return store.sets / names[-1]
+    return store.sets / given if is_id(given) else Path(given).absolute()
+
+
+def remember(store: Store, name: str, report: dict[str, Any]) -> None:
+    """Retention never goes below a number of sets that passed. What is gone is forgotten."""
+    names = {*store.names(), name}
+    known = {each: found for each, found in store.verified().items() if each in names}
+    known[name] = {
+        "at": time.time(),
+        "level": report["level_requested"],
+        "verdict": report["verdict"],
+        "rto_seconds": report["rto_seconds"],
+        "findings": sorted({found["id"] for each in report["artefacts"] for found in each["findings"]}),
+    }
+    write_atomically(store.state / "verified.json", json.dumps(known, indent=1, sort_keys=True) + "\n")

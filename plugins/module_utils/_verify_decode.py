@@ -1,0 +1,218 @@
+# Copyright (c) the shipshape.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decode an artefact to its end, kind by kind, and say what is in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+from ._backup_postgresql import BINARIES, roles_of
+from ._verify_formats import CLUSTER_END, DUMP_END, HEAD, Text, contents, dump_header, major
+from ._verify_model import Finding, finding, stop
+from ._verify_stream import CHUNK, PATH, Clock, Pipe, Stack, broken, spill
+
+KEYS = re.compile(r"^\[info\] (\d+) keys read$", re.MULTILINE)
+GOOD_RDB = "RDB looks OK!"
+LISTED_HEAD = 8 << 20
+
+
+def postgresql_program(version: str, name: str, level: str = "decode") -> str:
+    """Of the dump's own major version, or the newest that is here: a newer one reads older dumps."""
+    wanted = BINARIES.format(major(version), name)
+    if os.access(wanted, os.X_OK):
+        return wanted
+    folder = os.path.dirname(os.path.dirname(os.path.dirname(wanted)))
+    try:
+        there = sorted((int(each) for each in os.listdir(folder) if each.isdigit()), reverse=True)
+    except OSError:
+        there = []
+    for number in there:
+        if number >= int(major(version) or 0) and os.access(BINARIES.format(number, name), os.X_OK):
+            return BINARIES.format(number, name)
+    raise stop(
+        "TOOL_MISSING", f"{wanted}: not here, nor a newer one; install postgresql-client-{major(version)}", level
+    )
+
+
+def listing(stack: Stack, version: str, clock: Clock) -> tuple[int, set[str]]:
+    """Tables and owners of a dump in the custom format, which stand at its beginning."""
+    argv = [postgresql_program(version, "pg_restore", "structure"), "--list"]
+    with tempfile.TemporaryFile() as head:
+        if stack.wrapped:
+            head.write(stack.top.head())
+        else:
+            with open(stack.source.path, "rb") as file:
+                head.write(file.read(LISTED_HEAD))
+        head.seek(0)
+        seconds = clock.left("structure")
+        try:
+            done = subprocess.run(
+                argv,
+                stdin=head,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                check=False,
+                env={"PATH": PATH, "LC_ALL": "C.UTF-8"},
+            )
+        except subprocess.TimeoutExpired:
+            raise stop("TIMEOUT", f"pg_restore --list: no end within {seconds:g} s", "structure") from None
+        except OSError as exc:
+            raise stop("TOOL_MISSING", f"{argv[0]}: {exc.strerror}", "structure") from None
+    if done.returncode:
+        raise broken(done.stderr.strip()[-300:])
+    return contents(done.stdout)
+
+
+def pg_custom(stack: Stack, facts: dict[str, Any], clock: Clock) -> Iterator[Finding]:
+    version = facts.get("server_version") or dump_header(stack.top.head()).server_version
+    pipe = Pipe([postgresql_program(version, "pg_restore"), "-f", "/dev/null"], stack.top, clock, "decode")
+    try:
+        code, said = pipe.end()
+    finally:
+        pipe.close()
+    if code:
+        raise broken(f"pg_restore: {said}")
+    yield from ()
+
+
+def pg_tar(stack: Stack, facts: dict[str, Any], clock: Clock) -> Iterator[Finding]:
+    yield from pg_custom(stack, facts, clock)
+
+
+def text(stack: Stack, marker: bytes, facts: dict[str, Any]) -> Iterator[Finding]:
+    scan = Text()
+    while chunk := stack.top.read(CHUNK):
+        scan.feed(chunk)
+    if not scan.ends_with(marker):
+        yield finding("TRUNCATED", f"the last line of a whole dump ({marker.decode()[3:]}) is not there")
+    facts["tables"] = scan.tables
+
+
+def pg_plain(stack: Stack, facts: dict[str, Any], _clock: Clock) -> Iterator[Finding]:
+    yield from text(stack, DUMP_END, facts)
+
+
+def pg_globals(stack: Stack, facts: dict[str, Any], _clock: Clock) -> Iterator[Finding]:
+    facts["roles"] = roles_of(stack.top.head().decode("utf-8", "replace"))
+    yield from text(stack, CLUSTER_END, facts)
+    if not facts["roles"]:
+        yield finding("EMPTY_DATABASE", "no role is in it")
+
+
+class Tail:
+    """The stream with its last bytes kept: to Python's tar reader an archive that was cut between files is whole."""
+
+    def __init__(self, lower: Any) -> None:
+        self.lower, self.last = lower, b""
+
+    def read(self, size: int = -1) -> bytes:
+        chunk: bytes = self.lower.read(size)
+        self.last = (self.last + chunk)[-1024:]
+        return chunk
+
+
+def tar(stack: Stack, facts: dict[str, Any], _clock: Clock) -> Iterator[Finding]:
+    tail = Tail(stack.top)
+    names = set()
+    try:
+        with tarfile.open(fileobj=tail, mode="r|", errorlevel=2) as archive:  # type: ignore[call-overload]
+            for number, member in enumerate(archive, 1):
+                names.add(member.name.rstrip("/").removeprefix("./").lstrip("/"))
+                facts["files"] = number
+                archive.members = []
+    except (tarfile.TarError, ValueError) as exc:
+        raise broken(str(exc)) from None
+    while tail.read(CHUNK):
+        pass
+    if tail.last.strip(b"\x00") or len(tail.last) < 1024:
+        yield finding("TRUNCATED", "the archive has no end: what was to come after it is not known")
+    facts["names"] = names
+
+
+@contextmanager
+def file_of(stack: Stack, work: str, clock: Clock) -> Iterator[str]:
+    """A path for programs that need one: the artefact's own, or that of what is in it."""
+    if not stack.wrapped:
+        yield stack.source.path
+        return
+    clock.left("decode")
+    try:
+        os.makedirs(work, mode=0o711, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=work, prefix="unpacked-") as file:
+            spill(stack.top, file)
+            yield file.name
+    except OSError as exc:
+        raise stop("NO_SPACE", f"{work}: {exc.strerror}", "decode") from None
+
+
+def redis_rdb(path: str, facts: dict[str, Any], clock: Clock) -> Iterator[Finding]:
+    """By the server's own reader, to the checksum at its end."""
+    with open(path, "rb") as file:
+        flavours = ("valkey", "redis") if file.read(HEAD).startswith(b"VALKEY") else ("redis", "valkey")
+    said = []
+    for flavour in flavours:
+        seconds = clock.left("decode")
+        try:
+            done = subprocess.run(
+                [f"{flavour}-check-rdb", path],
+                capture_output=True,
+                timeout=seconds,
+                check=False,
+                env={"PATH": PATH, "LC_ALL": "C.UTF-8"},
+            )
+        except FileNotFoundError:
+            continue
+        except subprocess.TimeoutExpired:
+            raise stop("TIMEOUT", f"{flavour}-check-rdb: no end within {seconds:g} s") from None
+        out = done.stdout.decode("utf-8", "replace")
+        found = KEYS.search(out)
+        if GOOD_RDB in out and done.returncode == 0 and found:
+            facts["keys"], facts["flavour"] = int(found[1]), flavour
+            return
+        said.append(" ".join(out.split())[-300:])
+    if not said:
+        raise stop(
+            "TOOL_MISSING", "neither redis-check-rdb nor valkey-check-rdb is here: install redis-tools or valkey-tools"
+        )
+    if any("can't handle rdb format version" in each.lower() for each in said):
+        yield finding("VERSION_MISMATCH", f"the server here is too old for it: {said[-1]}", "decode")
+        return
+    raise broken(f"check-rdb: {said[-1]}")
+
+
+def sqlite_facts(path: str, facts: dict[str, Any]) -> Iterator[Finding]:
+    """Nothing is written beside it, and no log of the live database is taken for the copy's."""
+    try:
+        database = sqlite3.connect(f"file:{quote(path)}?mode=ro&immutable=1", uri=True)
+        try:
+            said = [row[0] for row in database.execute("PRAGMA integrity_check(5)")]
+            if said != ["ok"]:
+                yield finding("DECODE_ERROR", f"integrity_check: {'; '.join(map(str, said))[:300]}")
+                return
+            orphans = len(database.execute("PRAGMA foreign_key_check").fetchmany(1000))
+            names = [
+                name
+                for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+                if not name.startswith("sqlite_")
+            ]
+            quoted = {name: '"' + name.replace('"', '""') + '"' for name in names}
+            facts["rows"] = {
+                name: database.execute(f"SELECT count(*) FROM {quoted[name]}").fetchone()[0]  # noqa: S608
+                for name in names
+            }
+            facts["tables"], facts["orphans"] = len(names), orphans
+        finally:
+            database.close()
+    except sqlite3.Error as exc:
+        yield finding("DECODE_ERROR", str(exc))

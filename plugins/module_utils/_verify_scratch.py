@@ -1,0 +1,228 @@
+# Copyright (c) the shipshape.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A PostgreSQL of its own to restore into: empty, on a private socket, without a network, and always removed.
+
+Its folder carries a mark with the process that made it. What a killed run left is removed by the next one; a folder
+without the mark is nobody's business here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ._verify_decode import BINARIES
+from ._verify_formats import major
+from ._verify_model import stop
+from ._verify_stream import PATH, Clock
+
+OWNER = "postgres"
+OURS = "/var/lib/shipshape"
+PREFIX = "scratch-"
+MARK = ".shipshape-verify"
+# Nothing of it has to outlive it, so nothing waits for a disk.
+SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "archive_mode": "off",
+    "max_connections": "20",
+    "shared_buffers": "64MB",
+    "maintenance_work_mem": "128MB",
+    "max_wal_size": "4GB",
+    "logging_collector": "off",
+}
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Where it is, and the programs of its version."""
+
+    socket: str
+    binaries: str
+
+    def program(self, name: str) -> str:
+        return f"{self.binaries}/{name}"
+
+    def client(self, name: str, *words: str) -> list[str]:
+        return [*as_owner(), self.program(name), "-h", self.socket, "-U", OWNER, "-w", *words]
+
+
+def as_owner(*more: str) -> list[str]:
+    """A dump may hold programs (COPY ... FROM PROGRAM): never as root."""
+    if os.geteuid() != 0:
+        return []
+    return ["setpriv", f"--reuid={OWNER}", f"--regid={OWNER}", "--init-groups", *more, "--"]
+
+
+def environment() -> dict[str, str]:
+    return {"PATH": PATH, "LC_ALL": "C.UTF-8", "PGCONNECT_TIMEOUT": "10"}
+
+
+def mark() -> str:
+    """This process, so that another one with its number is not taken for it."""
+    return f"{os.getpid()} {_started(os.getpid())}\n"
+
+
+def _started(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def alive(text: str) -> bool:
+    words = text.split()
+    return len(words) == 2 and words[0].isdigit() and _started(int(words[0])) == words[1]
+
+
+def clear(work: str) -> None:
+    """Remove what killed runs left: servers first, then their folders."""
+    for entry in os.scandir(work):
+        path = os.path.join(entry.path, MARK)
+        if not entry.name.startswith(PREFIX) or not entry.is_dir(follow_symlinks=False) or not os.path.exists(path):
+            continue
+        with open(path, encoding="ascii", errors="replace") as file:
+            if alive(file.read()):
+                continue
+        _end_server(os.path.join(entry.path, "data"))
+        shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _end_server(data: str) -> None:
+    with contextlib.suppress(OSError, ValueError), open(f"{data}/postmaster.pid", encoding="utf-8") as file:
+        pid = int(file.readline())
+        # The number may be another process' by now: only a server of this very folder is ended.
+        if os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(data):
+            os.kill(pid, signal.SIGQUIT)
+            for _attempt in range(50):
+                os.kill(pid, 0)
+                time.sleep(0.1)
+
+
+@contextmanager
+def scratch(version: str, work: str, clock: Clock) -> Iterator[Scratch]:
+    """A server of the same major version. Ends with the block, and with the process if that is killed."""
+    binaries = os.path.dirname(BINARIES.format(major(version), "postgres"))
+    if not all(os.access(f"{binaries}/{name}", os.X_OK) for name in ("initdb", "postgres")):
+        raise stop(
+            "TOOL_MISSING",
+            f"PostgreSQL {major(version)} is not installed here: install postgresql-{major(version)}",
+            "restore",
+        )
+    folder = _folder(work)
+    try:
+        data = f"{folder}/data"
+        _do(
+            [
+                *as_owner(),
+                f"{binaries}/initdb",
+                "-D",
+                data,
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+                "-N",
+                "-U",
+                OWNER,
+            ],
+            clock,
+        )
+        server = _start(binaries, folder, data)
+        try:
+            found = Scratch(folder, binaries)
+            _await(found, server, folder, clock)
+            yield found
+        finally:
+            server.send_signal(signal.SIGQUIT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(20)
+            server.kill()
+            server.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_work(work: str) -> None:
+    """The server's user has to come through to its own folder, whatever umask the first of our programs had."""
+    os.makedirs(work, mode=0o711, exist_ok=True)
+    for path in (work, os.path.dirname(work)):
+        mode = os.stat(path).st_mode
+        if path.startswith(OURS) and not mode & 0o001:
+            os.chmod(path, mode & 0o7777 | 0o011)  # noqa: S103
+
+
+def _folder(work: str) -> str:
+    try:
+        make_work(work)
+        clear(work)
+        folder = tempfile.mkdtemp(dir=work, prefix=PREFIX)
+        with open(f"{folder}/{MARK}", "w", encoding="ascii") as file:
+            file.write(mark())
+        if os.geteuid() == 0:
+            shutil.chown(folder, OWNER, OWNER)
+        return folder
+    except LookupError:
+        raise stop("TOOL_MISSING", f"there is no user {OWNER}: install PostgreSQL", "restore") from None
+    except OSError as exc:
+        raise stop("NO_SPACE", f"{work}: {exc.strerror}") from None
+
+
+def _do(argv: list[str], clock: Clock) -> None:
+    seconds = clock.left("restore")
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, timeout=seconds, check=False, env=environment(), cwd="/", start_new_session=True
+        )
+    except subprocess.TimeoutExpired:
+        raise stop("TIMEOUT", f"initdb: no end within {seconds:g} s", "restore") from None
+    except OSError as exc:
+        raise stop("TOOL_MISSING", f"{argv[0]}: {exc.strerror}", "restore") from None
+    if done.returncode:
+        said = " ".join(done.stderr.decode("utf-8", "replace").split())[-400:]
+        raise stop("NO_SPACE" if "No space left" in said else "SCRATCH_FAILED", f"initdb: {said}", "restore")
+
+
+def _isolated() -> list[str]:
+    """No network at all, where the kernel lets us have that."""
+    probe = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
+    return ["unshare", "--net"] if probe.returncode == 0 else []
+
+
+def _start(binaries: str, folder: str, data: str) -> subprocess.Popen[bytes]:
+    given = [word for key, value in SETTINGS.items() for word in ("-c", f"{key}={value}")]
+    argv = [*_isolated(), *as_owner("--pdeathsig", "QUIT"), f"{binaries}/postgres", "-D", data, "-k", folder, *given]
+    with open(f"{folder}/log", "wb") as log:
+        return subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(), cwd="/", start_new_session=True
+        )
+
+
+def _await(found: Scratch, server: subprocess.Popen[bytes], folder: str, clock: Clock) -> None:
+    while subprocess.run(
+        [found.program("pg_isready"), "-q", "-h", found.socket], check=False, env=environment()
+    ).returncode:
+        clock.left("restore")
+        if server.poll() is not None:
+            with open(f"{folder}/log", encoding="utf-8", errors="replace") as log:
+                said = " ".join(log.read().split())[-400:]
+            raise stop(
+                "NO_SPACE" if "No space left" in said else "SCRATCH_FAILED", f"the server ended: {said}", "restore"
+            )
+        time.sleep(0.05)

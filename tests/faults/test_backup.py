@@ -1,0 +1,242 @@
+"""No silent success, no partial set under a final name, and a next run that is fine, whatever befell the last one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from .conftest import Group
+
+CODE = ("_cli*", "_health*", "_probe*", "_backup*", "_run_command", "_acting_as")
+PACKAGES = "postgresql redis-server python3-psycopg restic sqlite3"
+BASE = {
+    "host": "db1",
+    "components": [
+        {"name": "postgresql", "type": "postgresql"},
+        {"name": "redis", "type": "redis", "host": "127.0.0.1", "user": "", "password_file": ""},
+        {"name": "app", "type": "sqlite", "path": "/srv/app.db"},
+        {"name": "etc", "type": "files", "paths": ["/etc/redis"]},
+    ],
+    "schedules": {"daily": {"cron": "0 2 * * *", "keep_last": 2}},
+}
+PROGRAM = """#!/bin/sh
+exec python3 -I -c '
+import sys
+sys.path.insert(0, "/root/lib")
+from ansible_collections.shipshape.stack.plugins.module_utils._cli import main
+sys.exit(main(sys.argv[1:]))' "$@"
+"""
+SETUP = f"""
+export DEBIAN_FRONTEND=noninteractive; apt-get update -qq
+apt-get install -yqq --no-install-recommends {PACKAGES} >/dev/null 2>&1
+cat > /usr/local/bin/shipshape <<'END'
+{PROGRAM}END
+chmod 755 /usr/local/bin/shipshape; mkdir -p /etc/shipshape; cd /
+runuser -u postgres -- psql -q -c "CREATE ROLE shop LOGIN PASSWORD 'sesame-of-shop'" \\
+  -c "CREATE DATABASE shop OWNER shop"
+runuser -u postgres -- psql -q -d shop -c "CREATE TABLE orders AS SELECT g AS id, repeat(md5(g::text), 8) AS what
+  FROM generate_series(1, 100000) g" -c "ALTER TABLE orders OWNER TO shop"
+sed -i 's/^repl-diskless-sync-delay .*/repl-diskless-sync-delay 0/' /etc/redis/redis.conf
+systemctl restart redis-server
+sleep 1; seq 1000 | awk '{{print "SET key:" $1 " v" $1}}' | redis-cli --pipe >/dev/null
+sqlite3 /srv/app.db "CREATE TABLE t (x); INSERT INTO t VALUES (1), (2)"
+echo hunter-two > /etc/shipshape/copy.password; chmod 600 /etc/shipshape/copy.password
+"""
+COPY = {
+    "name": "away",
+    "repository": "/srv/away",
+    "password_file": "/etc/shipshape/copy.password",
+    "escrow": "the safe",
+    "keep_last": 5,
+}
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    group = Group("faults-backup", tmp_path_factory.mktemp("f"), h="trixie")
+    group.bring_code(*CODE)
+    group.shell("h", SETUP)
+    yield lambda script: group.shell("h", script)
+    group.down()
+
+
+def configure(host, **changes):
+    text = json.dumps({**BASE, **changes})
+    host(f"cat > /etc/shipshape/backup.json <<'END'\n{text}\nEND\nchmod 600 /etc/shipshape/backup.json")
+
+
+def backup(host, *words, before="", after=""):
+    """Exit status, output, and the complete and partial sets that are there afterwards."""
+    run = f"shipshape backup run --schedule daily {' '.join(words)} > /tmp/out 2>&1 && rc=0 || rc=$?"
+    look = "echo $rc; ls -A /var/backups/shipshape/sets 2>/dev/null | tr '\\n' ' '; echo; cat /tmp/out"
+    rc, names, *said = host(f"{before}\n{run}\n{after}\n{look}").split("\n")
+    return int(rc), names.split(), " ".join(said)
+
+
+def is_fine(host):
+    rc, names, said = backup(host)
+    assert rc == 0, said
+    assert not [name for name in names if not name.endswith("Z")]
+    return names
+
+
+def test_a_run_is_fine_and_keeps_as_many_as_it_should(host):
+    configure(host, copies=[COPY], copies_min=2)
+    for _each in range(3):
+        names = is_fine(host)
+    assert len(names) == 2
+
+
+def test_a_password_is_never_in_the_output_nor_among_the_processes(host):
+    assert "hunter-two" not in host("journalctl -t shipshape-backup --no-pager; cat /var/lib/shipshape/backup/*")
+
+
+FAULTS = {
+    "wrong password": (
+        "echo '127.0.0.1:5432:*:shop:wrong' > /etc/shipshape/pgpass; chmod 600 /etc/shipshape/pgpass",
+        {"components": [{"name": "pg", "type": "postgresql", "host": "127.0.0.1", "user": "shop",
+                         "passfile": "/etc/shipshape/pgpass"}]},
+        "password authentication failed",
+        "",
+    ),
+    "server down": ("systemctl stop postgresql@17-main", {}, "cannot log in", "systemctl start postgresql@17-main"),
+    "redis down": ("systemctl stop redis-server", {}, "Connection refused", "systemctl start redis-server; sleep 1"),
+    "a program that fails late": (
+        "",
+        {"components": [{"name": "x", "type": "command", "argv": ["sh", "-c", "echo half; exit 7"]}]},
+        "ended with 7",
+        "",
+    ),
+    "a program that says nothing": (
+        "", {"components": [{"name": "x", "type": "command", "argv": ["true"]}]}, "it printed 0 bytes", "",
+    ),
+    "a program without an end": (
+        "", {"components": [{"name": "x", "type": "command", "argv": ["sleep", "9"], "timeout": 1}]}, "no end", "",
+    ),
+    "a torn sqlite file": (
+        "cp /srv/app.db /srv/torn.db; dd if=/dev/urandom of=/srv/torn.db bs=1 seek=4096 count=999 conv=notrunc status=none",  # noqa: E501
+        {"components": [{"name": "torn", "type": "sqlite", "path": "/srv/torn.db"}]},
+        "malformed",
+        "",
+    ),
+    "files that are gone": (
+        "", {"components": [{"name": "x", "type": "files", "paths": ["/nowhere"]}]}, "no /nowhere", "",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_cannot_be_backed_up_is_told_and_leaves_nothing(host, fault):
+    make, changes, said, mend = FAULTS[fault]
+    configure(host)
+    before = is_fine(host)
+    configure(host, **changes)
+    rc, names, output = backup(host, before=make, after=mend)
+    assert rc == 1, output
+    assert said in output
+    assert names == before
+    configure(host)
+    is_fine(host)
+
+
+@pytest.mark.parametrize("size", ["64k", "512k", "1m"])
+def test_a_full_disk_is_a_failure_and_no_set(host, size):
+    configure(host, folder="/mnt/small")
+    fill = f"mkdir -p /mnt/small; mount -t tmpfs -o size={size} none /mnt/small"
+    run = "shipshape backup run --schedule daily > /tmp/out 2>&1 && rc=0 || rc=$?"
+    said = host(f"{fill}; {run}; echo rc=$rc; ls -A /mnt/small/sets; umount /mnt/small; cat /tmp/out")
+    assert said.split()[0] == "rc=1"
+    assert not [line for line in said.splitlines() if line.startswith("2") and line.endswith("Z")], said
+    assert "No space" in said or "make room" in said or "are free" in said, said
+    configure(host)
+    is_fine(host)
+
+
+@pytest.mark.parametrize("delay", [0.2, 0.5, 0.8, 1.2, 2.0])
+def test_a_killed_run_leaves_no_set_that_is_half(host, delay):
+    configure(host, copies=[COPY], copies_min=2)
+    before = is_fine(host)
+    # The program is the shell's own child: sh becomes python by exec.
+    start = "shipshape backup run --schedule daily >/dev/null 2>&1 & pid=$!"
+    kill = f"sleep {delay}; kill -9 $pid 2>/dev/null || true; wait $pid || true"
+    names = host(f"{start}; {kill}; ls -A /var/backups/shipshape/sets").split()
+    complete = [name for name in names if name.endswith("Z")]
+    assert set(before) <= set(complete)
+    for name in complete:
+        host(f"cd /var/backups/shipshape/sets/{name}; python3 -c \"import json, hashlib; "
+             "[exit(1) for e in json.load(open('manifest.json'))['artefacts'] "
+             "if hashlib.sha256(open(e['name'], 'rb').read()).hexdigest() != e['sha256']]\"")  # fmt: skip
+    is_fine(host)
+
+
+def test_the_server_stops_in_the_middle_of_a_dump(host):
+    configure(host)
+    before = is_fine(host)
+    # The dump waits for the lock, and the server goes under it.
+    lock = (
+        "runuser -u postgres -- psql -q -d shop -c 'BEGIN; LOCK TABLE orders; SELECT pg_sleep(30)' >/dev/null 2>&1 &"
+        " sleep 0.5; (sleep 1.5; systemctl kill --signal=SIGQUIT postgresql@17-main) &"
+    )
+    rc, names, said = backup(host, before=f"cd /; {lock}", after="systemctl restart postgresql@17-main")
+    assert rc == 1, said
+    assert names == before
+    is_fine(host)
+
+
+def test_two_runs_at_once(host):
+    configure(host, components=[{"name": "x", "type": "command", "argv": ["sh", "-c", "sleep 3; echo x"]}])
+    first = "shipshape backup run --schedule daily >/dev/null 2>&1 & sleep 1"
+    rc, _names, said = backup(host, before=first, after="wait")
+    assert rc == 75
+    assert "another run is at it: backup run daily, process" in said
+    configure(host)
+    is_fine(host)
+
+
+def test_a_clock_that_jumped_prunes_nothing_and_is_told(host):
+    configure(host)
+    before = is_fine(host)
+    newest = before[-1]
+    sets = "/var/backups/shipshape/sets"
+    ahead = "20991126T020000Z"
+    copy = f"cp -a {sets}/{newest} {sets}/{ahead}; sed -i s/{newest}/{ahead}/ {sets}/{ahead}/manifest.json"
+    rc, names, said = backup(host, before=copy, after=f"rm -r {sets}/{ahead}")
+    assert rc == 0
+    assert "CLOCK" in said
+    assert "RETENTION" in said
+    assert set(before) < set(names)
+    is_fine(host)
+
+
+def test_copies_that_fail_fail_the_run_and_prune_nothing(host):
+    configure(host, copies=[COPY], copies_min=2)
+    before = is_fine(host)
+    rc, names, said = backup(host, before="mv /srv/away /srv/gone", after="rm -rf /srv/away; mv /srv/gone /srv/away")
+    assert rc == 1
+    assert "OFFSITE_MISSING" in said
+    assert set(before) < set(names)
+    rc, _names, said = backup(
+        host, before="echo other > /etc/shipshape/copy.password", after="echo hunter-two > /etc/shipshape/copy.password"
+    )
+    assert rc == 1
+    assert "the password is not the repository's" in said
+    is_fine(host)
+
+
+def test_a_restore_that_fails_leaves_the_database(host):
+    configure(host)
+    name = is_fine(host)[-1]
+    sets = "/var/backups/shipshape/sets"
+    lie = f'sed -i \'s/"public.orders": 100000/"public.orders": 100001/\' {sets}/{name}/manifest.json'
+    psql = "cd /; runuser -u postgres -- psql -qAt"
+    lose, count = "-d shop -c 'DELETE FROM orders WHERE id = 1'", "-d shop -c 'SELECT count(*) FROM orders'"
+    said = host(f"{lie}; {psql} {lose}; shipshape restore db shop --yes 2>&1 && echo DONE; {psql} {count}")
+    assert host(f"{psql} -c \"SELECT datname FROM pg_database WHERE datname LIKE '%\\_\\_%'\"") == ""
+    assert "has 100000 rows, and had 100001" in said
+    assert "DONE" not in said
+    assert said.split()[-1] == "99999"
+    said = host(
+        f"rm -r {sets}/{name}; shipshape restore db shop --yes; {psql} -d shop -c 'SELECT count(*) FROM orders'"
+    )
+    assert said.split()[-1] == "100000"

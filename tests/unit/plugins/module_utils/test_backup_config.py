@@ -1,0 +1,126 @@
+"""What the configuration of backups may say, and what the role makes of its options."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from ansible_collections.shipshape.stack.plugins.module_utils import _backup_config as config
+from ansible_collections.shipshape.stack.plugins.module_utils import _backup_options as options
+
+GOOD = {
+    "host": "db1",
+    "components": [
+        {"name": "postgresql", "type": "postgresql"},
+        {"name": "redis", "type": "redis", "schedules": ["hourly", "daily"]},
+        {"name": "etc", "type": "files", "paths": ["/etc/nginx"], "optional": True},
+    ],
+    "schedules": {"daily": {"cron": "0 2 * * *", "keep_daily": 30}, "hourly": {"cron": "@hourly", "keep_hourly": 48}},
+    "copies": [
+        {"name": "away", "repository": "/srv/x", "password_file": "/x", "escrow": "the safe", "keep_weekly": 52}
+    ],
+    "copies_min": 2,
+}
+WRONG = [
+    (("components", 0, "type"), "mysql", "components[0].type is 'mysql'"),
+    (("components", 0, "prot"), 1, "components[0].prot is not an option"),
+    (("components", 0, "port"), "5432", "components[0].port must be a whole number"),
+    (("components", 0, "name"), "Main DB", "components[0].name is 'Main DB'"),
+    (("components", 1, "name"), "postgresql", "two of them are called 'postgresql'"),
+    (("components", 1, "schedules"), ["yearly"], "redis names the schedule 'yearly'"),
+    (("components", 2, "paths"), ["etc"], "the path 'etc' must begin with /"),
+    (("components", 2, "paths"), [], "nothing to back up"),
+    (("schedules", "daily", "cron"), "daily", "schedules.daily.cron is 'daily'"),
+    (("schedules", "daily"), {"cron": "0 2 * * *"}, "schedules.daily keeps nothing"),
+    (("schedules", "manual"), {"cron": "0 2 * * *", "keep_last": 1}, "schedules.manual"),
+    (("copies", 0, "escrow"), "", "lost together with the host"),
+    (("copies", 0, "repository"), "b2:x", "copies[0].repository is 'b2:x'"),
+    (("copies", 0, "repository"), "s3:https://key:secret@host/b", "has a password in it"),
+    (("copies_min",), 3, "copies_min is 3"),
+    (("notify",), {"on": "never"}, "notify.on is 'never'"),
+    (("host",), 5, "host must be a text"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "said"), WRONG)
+def test_what_is_wrong_is_said(path, value, said):
+    document = copy.deepcopy(GOOD)
+    place = document
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    assert said in "\n".join(config.problems(document))
+    with pytest.raises(config.BackupError):
+        config.read(json.dumps(document))
+
+
+def test_defaults_are_filled_in():
+    found = config.read(json.dumps(GOOD))
+    assert found["components"][0]["port"] == 5432
+    assert found["schedules"]["daily"]["keep_weekly"] == 0
+    assert found["folder"] == "/var/backups/shipshape"
+    assert config.read(json.dumps(found)) == found
+
+
+def test_which_parts_a_schedule_has():
+    found = config.normal(GOOD)
+
+    def names(schedule):
+        return [each["name"] for each in config.components_of(found, schedule)]
+
+    assert names("daily") == names("manual") == names("safety") == ["postgresql", "redis", "etc"]
+    assert names("hourly") == ["redis"]
+    assert [each["name"] for each in config.copies_of(found, "manual")] == ["away"]
+    assert config.copies_of(found, "hourly") == config.copies_of(found, "safety") == []
+
+
+ROLE = {
+    "backup_state": "present",
+    "backup_components": GOOD["components"],
+    "backup_schedules": {**GOOD["schedules"], "weekly": {"cron": "0 3 * * 0", "keep_weekly": 8}},
+    "backup_min_verified": 2,
+    "backup_copies": [{"name": "away", "repository": "/srv/x", "escrow": "the safe", "keep_weekly": 52}],
+    "backup_copy_passwords": {"away": "hunter-two"},
+    "backup_copy_environments": {},
+    "backup_copies_min": 2,
+    "backup_apps": [],
+    "backup_notify": {},
+    "backup_host_name": "db1",
+    "backup_folder": "/var/backups/shipshape",
+    "backup_rto_seconds": 3600,
+    "backup_rpo_seconds": 86400,
+}
+
+
+def test_what_the_role_writes_is_what_the_command_reads():
+    assert options.problems(ROLE) == []
+    found = config.read(json.dumps(options.config(ROLE)))
+    # Nothing has it, so cron would fail by it each week.
+    assert "weekly" not in found["schedules"]
+    assert "hunter-two" not in json.dumps(found)
+    assert found["copies"][0]["password_file"] == "/etc/shipshape/backup/away.password"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"backup_copy_passwords": {}}, "backup_copy_passwords has no away"),
+        ({"backup_copy_passwords": {"away": "hunter-two", "old": "hunter-two"}}, "backup_copy_passwords.old"),
+        ({"backup_copies": [{**ROLE["backup_copies"][0], "schedules": ["x"]}]}, "names the schedule 'x'"),
+        ({"backup_copies_min": 5}, "backup_copies_min is 5"),
+    ],
+)
+def test_what_the_role_refuses(change, said):
+    found = "\n".join(options.problems({**ROLE, **change}))
+    assert said in found
+    assert "hunter-two" not in found
+    assert options.problems({**ROLE, **change, "backup_state": "absent"}) == []
+
+
+def test_files_of_secrets():
+    files = options.secret_files("away", {"away": "hunter-two"}, {"away": {"AWS_ACCESS_KEY_ID": "x"}}, "/s")
+    assert [(each["dest"], each["content"], each["mode"], each["no_log"]) for each in files] == [
+        ("/s/away.password", "hunter-two\n", "0600", True),
+        ("/s/away.environment", "AWS_ACCESS_KEY_ID=x\n", "0600", True),
+    ]

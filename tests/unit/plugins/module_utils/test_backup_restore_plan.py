@@ -1,0 +1,120 @@
+"""Which roles a dump needs, what a restore is held against, and what belongs to a database besides what is in it."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.shipshape.stack.plugins.module_utils import _backup_report as report
+from ansible_collections.shipshape.stack.plugins.module_utils import _backup_restore_plan as plan
+from ansible_collections.shipshape.stack.plugins.module_utils._backup_postgresql import ASIDE, chosen, roles_of
+from ansible_collections.shipshape.stack.plugins.module_utils._backup_redis import total_keys
+from hypothesis import given
+from hypothesis import strategies as st
+
+GLOBALS = """
+CREATE ROLE postgres;
+ALTER ROLE postgres WITH SUPERUSER INHERIT CREATEROLE CREATEDB LOGIN REPLICATION BYPASSRLS;
+CREATE ROLE shop;
+ALTER ROLE shop WITH NOSUPERUSER LOGIN PASSWORD 'SCRAM-SHA-256$4096:x';
+CREATE ROLE "odd ""one";
+GRANT reader TO shop WITH INHERIT TRUE GRANTED BY postgres;
+ALTER ROLE shop SET work_mem TO '8MB';
+-- PostgreSQL database cluster dump complete
+"""
+SCHEMA = """
+ALTER TABLE public.orders OWNER TO shop;
+ALTER TABLE public.x OWNER TO "odd ""one";
+GRANT SELECT ON TABLE public.orders TO reader;
+GRANT SELECT ON TABLE public.orders TO PUBLIC;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES FOR ROLE maker IN SCHEMA public GRANT SELECT ON TABLES TO watcher;
+"""
+
+
+def test_roles():
+    assert roles_of(GLOBALS) == ['odd "one', "postgres", "shop"]
+    assert plan.roles_needed(SCHEMA) == {"shop", 'odd "one', "reader", "maker", "watcher"}
+    kept = plan.globals_for(GLOBALS, {"shop"})
+    assert "SUPERUSER INHERIT" not in kept
+    assert kept.count("\n") == 4
+    assert plan.globals_for(GLOBALS, set()) == ""
+
+
+WAS = {"tables": {"public.orders": 3}, "schema": {"indexes": 2}, "revision": "3"}
+IS = {"tables": {"public.orders": 3}, "schema": {"indexes": 2}, "revision": "3"}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (IS, []),
+        ({**IS, "tables": {}}, ["the table public.orders is missing"]),
+        ({**IS, "tables": {"public.orders": 2}}, ["public.orders has 2 rows, and had 3"]),
+        ({**IS, "tables": {**IS["tables"], "public.x": 0}}, ["there is a table public.x that was not backed up"]),
+        ({**IS, "schema": {"indexes": 1}}, ["indexes: 1, and was 2"]),
+        ({**IS, "revision": "2"}, ["the schema is at revision 2, and was at 3"]),
+    ],
+)
+def test_differences(found, said):
+    assert list(plan.differences(WAS, found)) == said
+
+
+def test_statements():
+    source = {
+        "owner": "shop",
+        "encoding": "UTF8",
+        "collate": "C.UTF-8",
+        "ctype": "C.UTF-8",
+        "connection_limit": 5,
+        "settings": [["", ["work_mem=8MB"]], ["reader", ["search_path=public, other"]]],
+        "grants": [["", "CONNECT", False], ["reader", "CONNECT", True]],
+    }
+    assert plan.create_statement("sh'op", source) == (
+        "CREATE DATABASE \"sh'op\" TEMPLATE template0 OWNER \"shop\" ENCODING 'UTF8' LC_COLLATE 'C.UTF-8'"
+        " LC_CTYPE 'C.UTF-8'"
+    )
+    assert list(plan.property_statements("shop", source)) == [
+        'ALTER DATABASE "shop" CONNECTION LIMIT 5',
+        'ALTER DATABASE "shop" SET "work_mem" TO \'8MB\'',
+        'ALTER ROLE "reader" IN DATABASE "shop" SET "search_path" TO public, other',
+        'REVOKE ALL ON DATABASE "shop" FROM PUBLIC',
+        'GRANT CONNECT ON DATABASE "shop" TO PUBLIC',
+        'GRANT CONNECT ON DATABASE "shop" TO "reader" WITH GRANT OPTION',
+    ]
+    assert plan.roles_of_source(source) == {"shop", "reader"}
+
+
+@given(st.text(min_size=1), st.sampled_from(["before", "restore"]))
+def test_names_beside_fit_and_are_known(name, word):
+    name = name.encode("utf-8", "replace").decode()
+    made = plan.aside(name, word, "20261126T020000Z")
+    assert len(made.encode()) <= 63
+    assert ASIDE.search(made)
+
+
+def test_what_a_restore_left_is_not_backed_up():
+    names = ["postgres", "shop", "shop__before_20261126T020000Z", "test"]
+    everything = {"name": "postgresql", "databases": [], "exclude": ["test"]}
+    assert chosen(names, everything) == ["postgres", "shop"]
+    with pytest.raises(ValueError, match="there is no database gone"):
+        chosen(names, {**everything, "databases": ["gone"]})
+
+
+def test_keys_of_all_databases_count():
+    assert total_keys({"db0": "keys=3,expires=1,avg_ttl=0", "db1": "keys=4,expires=0"}) == 7
+
+
+def test_missed_runs_and_metrics():
+    memory = {
+        "schedules": {"daily": {"last_success": 1000.0, "last_attempt": 1000.0, "ok": True, "seconds": 2, "size": 9}},
+        "copies": {"20261126T020000Z": {"away": {}}},
+    }
+    schedules = {"daily": {"max_age": 500}, "hourly": {"max_age": 500}}
+    assert report.due(memory, schedules, 1400.0) == ["hourly"]
+    assert report.due(memory, schedules, 1501.0) == ["daily", "hourly"]
+    text = report.metrics(memory, ["20261126T020000Z", "20261126T030000Z"], ["20261126T020000Z"], 0, 3)
+    assert 'shipshape_backup_last_run_ok{schedule="daily"} 1' in text
+    assert "shipshape_backup_copies 2" in text
+    found = list(report.findings(memory, "20261126T020000Z", 3, "20261126T020000Z", 1795658400.0, ""))
+    assert [each["id"] for each in found] == ["COPIES_BELOW"]
+    found = list(report.findings(memory, "20261126T020000Z", 2, "20271126T020000Z", 1795658400.0, "x"))
+    assert [each["id"] for each in found] == ["CLOCK", "RETENTION"]
