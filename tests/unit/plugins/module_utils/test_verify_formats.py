@@ -100,7 +100,7 @@ LISTING = """;
 215; 1259 16385 TABLE public orders shop
 3360; 0 16385 TABLE DATA public orders shop
 3400; 0 0 TABLE ATTACH public orders_2026 shop
-4; 3079 16384 EXTENSION - amcheck
+4; 3079 16384 EXTENSION - amcheck\x20
 216; 1259 16390 SEQUENCE public orders_id_seq reader
 """
 
