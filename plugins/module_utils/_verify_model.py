@@ -73,7 +73,6 @@ FINDINGS = {
     "NOT_READABLE": ("exists", "run as root, or see the disk"),
     "SCRATCH_FAILED": ("restore", "see the message: the instance to restore into did not start"),
     "NO_REFERENCE": ("schema", "a manifest made with the dump says what has to be there"),
-    "NO_CHECKS": ("queries", "name queries in checks"),
 }
 NOT_MADE = (
     "TOOL_MISSING",
@@ -82,7 +81,6 @@ NOT_MADE = (
     "NOT_READABLE",
     "SCRATCH_FAILED",
     "NO_REFERENCE",
-    "NO_CHECKS",
     "KEY_UNAVAILABLE",
 )
 

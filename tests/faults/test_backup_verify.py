@@ -287,15 +287,20 @@ SABOTAGES = {
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory):
-    group = Group("faults-backup-verify", tmp_path_factory.mktemp("f"), h="trixie")
+def group(tmp_path_factory):
+    made = Group("faults-backup-verify", tmp_path_factory.mktemp("f"), h="trixie")
     try:
-        group.bring_code(*CODE)
-        group.shell("h", SETUP)
-        name = group.shell("h", FIXTURES).split()[-1]
-        yield lambda script: group.shell("h", script.replace("@SET@", name))
+        made.bring_code(*CODE)
+        made.shell("h", SETUP)
+        yield made
     finally:
-        group.down()
+        made.down()
+
+
+@pytest.fixture(scope="module")
+def host(group):
+    name = group.shell("h", FIXTURES).split()[-1]
+    return lambda script: group.shell("h", script.replace("@SET@", name))
 
 
 def place(path: str) -> str:
@@ -336,7 +341,8 @@ def test_what_cannot_be_looked_at_has_not_passed(host, name):
 
 
 def test_nothing_of_it_is_left(host):
-    assert host(f"ls -A /var/lib/shipshape/verify; {RUNNING}") == ""
+    assert host("ls -A /var/lib/shipshape/verify") == ""
+    assert host(RUNNING) == ""
 
 
 def test_a_killed_verification_leaves_no_server_and_the_next_one_no_folder(host):
@@ -359,3 +365,27 @@ def test_the_command_says_and_remembers_what_came_of_it(host):
     )
     assert host(f"shipshape backup verify --set {V}/middle.dump 2>&1 || echo $?").endswith("\n1\n")
     assert host(f"shipshape backup verify --set {V}/shop.dump --level rows 2>&1 || echo $?").endswith("\n2\n")
+
+
+def play(**options):
+    task = {"shipshape.stack.backup_verify": options}
+    return [{"hosts": "h", "become": True, "gather_facts": False, "tasks": [task]}]
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize(
+    ("options", "words", "code", "said"),
+    [
+        ({"path": f"{V}/shop.dump", "level": "restore"}, (), 0, ""),
+        ({"path": f"{V}/shop.dump", "level": "integrity"}, ("--check",), 0, ""),
+        ({"path": f"{V}/truncated.dump"}, (), 2, "TRUNCATED"),
+        ({"path": f"{V}/truncated.dump", "fail_on": ["unverified"]}, (), 0, ""),
+        ({"path": f"{V}/shop.dump", "level": "rows"}, (), 2, "NO_REFERENCE"),
+        ({"path": f"{V}/shop.dump", "row_tolerance": 200}, (), 2, "row_tolerance is 200"),
+    ],
+)
+def test_the_module_fails_as_it_is_told_and_never_changes_anything(group, options, words, code, said):
+    run = group.play(play(**options), *words)
+    assert run.code == code, run.output
+    assert said in run.text
+    assert run.changed("h") == 0
