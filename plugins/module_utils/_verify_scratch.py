@@ -127,23 +127,7 @@ def scratch(version: str, work: str, clock: Clock) -> Iterator[Scratch]:
     folder = _folder(work)
     try:
         data = f"{folder}/data"
-        _do(
-            [
-                *as_owner(),
-                f"{binaries}/initdb",
-                "-D",
-                data,
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--locale=C.UTF-8",
-                "-N",
-                "-U",
-                OWNER,
-            ],
-            clock,
-        )
+        _initdb(binaries, data, clock)
         server = _start(binaries, folder, data)
         try:
             found = Scratch(folder, binaries)
@@ -184,19 +168,41 @@ def _folder(work: str) -> str:
         raise stop("NO_SPACE", f"{work}: {exc.strerror}") from None
 
 
-def _do(argv: list[str], clock: Clock) -> None:
+def _initdb(binaries: str, data: str, clock: Clock) -> None:
+    words = ["-D", data, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-U", OWNER]
+    argv = [*as_owner("--pdeathsig", "KILL"), f"{binaries}/initdb", *words]
     seconds = clock.left("restore")
+    with _started_group(argv) as process:
+        try:
+            said = process.communicate(timeout=seconds)[1].decode("utf-8", "replace")
+        except subprocess.TimeoutExpired:
+            raise stop("TIMEOUT", f"initdb: no end within {seconds:g} s", "restore") from None
+    if process.returncode:
+        said = " ".join(said.split())[-400:]
+        raise stop("NO_SPACE" if "No space left" in said else "SCRATCH_FAILED", f"initdb: {said}", "restore")
+
+
+@contextmanager
+def _started_group(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Its children end with it: one that is left would go on writing into a folder that is being removed."""
     try:
-        done = subprocess.run(
-            argv, capture_output=True, timeout=seconds, check=False, env=environment(), cwd="/", start_new_session=True
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env=environment(),
+            cwd="/",
         )
-    except subprocess.TimeoutExpired:
-        raise stop("TIMEOUT", f"initdb: no end within {seconds:g} s", "restore") from None
     except OSError as exc:
         raise stop("TOOL_MISSING", f"{argv[0]}: {exc.strerror}", "restore") from None
-    if done.returncode:
-        said = " ".join(done.stderr.decode("utf-8", "replace").split())[-400:]
-        raise stop("NO_SPACE" if "No space left" in said else "SCRATCH_FAILED", f"initdb: {said}", "restore")
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def _isolated() -> list[str]:

@@ -23,7 +23,7 @@ def _library() -> str:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         for path in (ROOT / "plugins/module_utils").glob("_*.py"):
-            if path.name.startswith(("_cli", "_health", "_probe")):
+            if path.name.startswith(("_cli", "_health", "_probe", "_backup", "_verify", "_run_command", "_acting_as")):
                 tar.add(path, path.name)
         tar.addfile(tarfile.TarInfo("__init__.py"))
     return base64.b64encode(packed.getvalue()).decode()

@@ -8,7 +8,7 @@ import pytest
 
 from .conftest import Group
 
-CODE = ("_cli*", "_health*", "_probe*", "_backup*", "_run_command", "_acting_as")
+CODE = ("_cli*", "_health*", "_probe*", "_backup*", "_verify*", "_run_command", "_acting_as")
 PACKAGES = "postgresql redis-server python3-psycopg restic sqlite3"
 BASE = {
     "host": "db1",
