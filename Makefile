@@ -57,7 +57,7 @@ faults: system $(VENV) ## Fault tests on real hosts, three files at a time, each
 
 ##@ Slower, by hand
 .PHONY: nightly
-nightly: system $(VENV) ## Fault tests of what changes rarely: the grades, the tuner on machines of all sizes
+nightly: system $(VENV) ## Fault tests that are long and change rarely: lockouts, bans, PostgreSQL, grades
 	$(FAULTS) -m nightly
 
 .PHONY: vm-test

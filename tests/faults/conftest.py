@@ -20,8 +20,16 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOSTS = ROOT / "tests/hosts/hosts"
 RUN_SECONDS = 600
-# The files that take longest, first: one that is begun last keeps one of two processors waiting at the end.
-LONGEST = ("test_deploy", "test_fleet", "test_site", "test_sshd_lockout", "test_grades", "test_grades_tls")
+# The files that take longest, first: one that is begun last keeps all others waiting at the end.
+LONGEST = (
+    "test_deploy",
+    "test_nginx",
+    "test_redis",
+    "test_site",
+    "test_backup",
+    "test_sshd_lockout",
+    "test_postgresql",
+)
 # The tools of the environment that runs the tests, activated or not.
 os.environ["PATH"] = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
 

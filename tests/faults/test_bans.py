@@ -11,6 +11,9 @@ import pytest
 
 from .conftest import until
 
+# Bans take their time to come and to go; the scenarios of the role stand for them on every commit.
+pytestmark = pytest.mark.nightly
+
 ROLE = [{"hosts": "all", "gather_facts": False, "become": True, "roles": ["shipshape.stack.fail2ban"]}]
 BOTH = [
     {

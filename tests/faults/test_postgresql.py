@@ -9,6 +9,9 @@ import pytest
 
 from .conftest import until
 
+# Eleven minutes of restarts and power cuts; the scenarios of the role stand for it on every commit.
+pytestmark = pytest.mark.nightly
+
 FACTS = {"gather_facts": True, "gather_subset": ["!all", "!min", "distribution", "hardware"]}
 ROLE = [
     {

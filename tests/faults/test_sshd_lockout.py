@@ -11,6 +11,9 @@ import pytest
 
 from .conftest import until
 
+# Ten minutes of logins that must not be lost; the scenarios of the role stand for it on every commit.
+pytestmark = pytest.mark.nightly
+
 ROLE = [
     {
         "hosts": "all",
