@@ -21,7 +21,7 @@ sys.exit(main(["health", "--format", "json", "--config", "/root/health.json"]))'
 def _library() -> str:
     """What baseline copies to a host, packed."""
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+    with tarfile.open(fileobj=packed, mode="w:xz") as tar:
         for path in (ROOT / "plugins/module_utils").glob("_*.py"):
             if path.name.startswith(("_cli", "_health", "_probe", "_backup", "_verify", "_run_command", "_acting_as")):
                 tar.add(path, path.name)
@@ -29,8 +29,10 @@ def _library() -> str:
     return base64.b64encode(packed.getvalue()).decode()
 
 
-# A script that brings it there.
-UNPACK = f"mkdir -p {LIBRARY}; echo {_library()} | base64 -d | tar xz --no-same-owner -C {LIBRARY}"
+# A script that brings it there. One word of a command has to stay below 128 KiB, and a bare host has no xz(1).
+UNPACK = f"""mkdir -p {LIBRARY}; echo {_library()} | base64 -d | python3 -c '
+import io, sys, tarfile
+tarfile.open(fileobj=io.BytesIO(sys.stdin.buffer.read()), mode="r:xz").extractall("{LIBRARY}", filter="data")'"""
 
 
 def reported(hosts: Group, name: str, *checks: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
