@@ -82,7 +82,9 @@ def upstream_lines(upstream: Mapping[str, Any]) -> list[str]:
         words += ["backup"] * server["backup"] + ["down"] * server["down"]
         lines.append(line("server", server["address"], *words))
     if upstream["keepalive"]:
-        lines.append(line("keepalive", upstream["keepalive"]))
+        # Before the server does: gunicorn closes an idle connection after 2 s, Node and uvicorn after 5 s, and a POST
+        # that is sent in that moment is answered with 502, as nginx may not send it again.
+        lines += [line("keepalive", upstream["keepalive"]), line("keepalive_timeout", "1s")]
     return block(f"upstream {upstream['name']}", lines)
 
 

@@ -419,8 +419,9 @@ def test_answers_of_nginx_itself(location, expected):
 @pytest.mark.parametrize(
     ("keys", "server", "expected"),
     [
-        ({}, {}, {"server": [["a:1", "max_fails=0"]], "keepalive": [["32"]], "least_conn": []}),
-        ({"balance": "least_conn", "keepalive": 0}, {}, {"least_conn": [[]], "keepalive": []}),
+        ({}, {}, {"server": [["a:1", "max_fails=0"]], "keepalive": [["32"]], "keepalive_timeout": [["1s"]]}),
+        ({}, {}, {"least_conn": []}),
+        ({"balance": "least_conn", "keepalive": 0}, {}, {"least_conn": [[]], "keepalive": [], "keepalive_timeout": []}),
         ({"balance": "hash", "hash_key": "$request_uri"}, {}, {"hash": [["$request_uri", "consistent"]]}),
         (
             {},
