@@ -45,9 +45,17 @@ def sqlite_facts(database: sqlite3.Connection) -> dict[str, int]:
     """Rows by table, of a file that is whole."""
     # A file alone is what a restore puts back.
     database.execute("PRAGMA journal_mode=DELETE")
-    said = [row[0] for row in database.execute("PRAGMA integrity_check(5)")]
+    refuse_damage(database)
+    return table_rows(database)
+
+
+def refuse_damage(database: sqlite3.Connection) -> None:
+    said = [str(row[0]) for row in database.execute("PRAGMA integrity_check(5)")]
     if said != ["ok"]:
         raise sqlite3.DatabaseError(f"it is damaged: {'; '.join(said)}")
+
+
+def table_rows(database: sqlite3.Connection) -> dict[str, int]:
     names = database.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
     )

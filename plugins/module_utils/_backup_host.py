@@ -31,6 +31,14 @@ class BusyError(BackupError):
     """Another run is at it."""
 
 
+class MissingProgramError(BackupError):
+    """A program is not installed, or cannot be run."""
+
+
+class OvertimeError(BackupError):
+    """A program was ended, as it had had its time."""
+
+
 def gentle() -> None:
     """The run gives way to the services of the host; what it starts inherits that."""
     with contextlib.suppress(OSError):
@@ -83,11 +91,12 @@ def execute(
             cwd="/",
         )
     except OSError as exc:
-        raise BackupError(f"{what}: {argv[0]}: {exc.strerror}: install the package that it comes with") from None
+        problem = f"{what}: {argv[0]}: {exc.strerror}: install the package that it comes with"
+        raise MissingProgramError(problem) from None
     try:
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        raise BackupError(f"{what}: no end within {seconds:g} s; give it more by timeout") from None
+        raise OvertimeError(f"{what}: no end within {seconds:g} s; give it more by timeout") from None
     finally:
         # Also what a program left running that has ended itself; its group has no other members then.
         with contextlib.suppress(ProcessLookupError, PermissionError):

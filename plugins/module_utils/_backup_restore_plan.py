@@ -58,6 +58,10 @@ def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator
             yield f"there is a table {name} that was not backed up"
         elif tables[name] != there[name]:
             yield f"{name} has {there[name]} rows, and had {tables[name]}"
+    yield from schema_differences(wanted, found)
+
+
+def schema_differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
     for key, value in wanted.get("schema", {}).items():
         if found["schema"].get(key) != value:
             yield f"{key}: {found['schema'].get(key)}, and was {value}"

@@ -35,7 +35,7 @@ LEAST_BYTES = 21
 RUN_SAMPLES = 7
 STREAMED: dict[str, Callable[[Stack, dict[str, Any], Clock], Iterator[Finding]]] = {
     "pg_custom": decode.pg_custom,
-    "pg_tar": decode.pg_tar,
+    "pg_tar": decode.pg_custom,
     "pg_plain": decode.pg_plain,
     "pg_globals": decode.pg_globals,
     "tar": decode.tar,

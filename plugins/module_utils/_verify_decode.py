@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sqlite3
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
+from ._backup_files import refuse_damage, table_rows
 from ._backup_postgresql import BINARIES, roles_of
 from ._verify_formats import CLUSTER_END, DUMP_END, HEAD, Text, contents, dump_header, major
 from ._verify_model import Finding, finding, stop
-from ._verify_stream import CHUNK, PATH, Clock, Pipe, Stack, broken, spill
+from ._verify_stream import CHUNK, PATH, Clock, Pipe, Stack, ask, broken, spill
 
 KEYS = re.compile(r"^\[info\] (\d+) keys read$", re.MULTILINE)
 GOOD_RDB = "RDB looks OK!"
@@ -54,24 +55,10 @@ def listing(stack: Stack, version: str, clock: Clock) -> tuple[int, set[str]]:
             with open(stack.source.path, "rb") as file:
                 head.write(file.read(LISTED_HEAD))
         head.seek(0)
-        seconds = clock.left("structure")
-        try:
-            done = subprocess.run(
-                argv,
-                stdin=head,
-                capture_output=True,
-                text=True,
-                timeout=seconds,
-                check=False,
-                env={"PATH": PATH, "LC_ALL": "C.UTF-8"},
-            )
-        except subprocess.TimeoutExpired:
-            raise stop("TIMEOUT", f"pg_restore --list: no end within {seconds:g} s", "structure") from None
-        except OSError as exc:
-            raise stop("TOOL_MISSING", f"{argv[0]}: {exc.strerror}", "structure") from None
-    if done.returncode:
-        raise broken(done.stderr.strip()[-300:])
-    return contents(done.stdout)
+        code, out, said = ask(argv, clock, "structure", head)
+    if code:
+        raise broken(said[-300:])
+    return contents(out)
 
 
 def pg_custom(stack: Stack, facts: dict[str, Any], clock: Clock) -> Iterator[Finding]:
@@ -83,11 +70,7 @@ def pg_custom(stack: Stack, facts: dict[str, Any], clock: Clock) -> Iterator[Fin
         pipe.close()
     if code:
         raise broken(f"pg_restore: {said}")
-    yield from ()
-
-
-def pg_tar(stack: Stack, facts: dict[str, Any], clock: Clock) -> Iterator[Finding]:
-    yield from pg_custom(stack, facts, clock)
+    return iter(())
 
 
 def text(stack: Stack, marker: bytes, facts: dict[str, Any]) -> Iterator[Finding]:
@@ -160,31 +143,18 @@ def redis_rdb(path: str, facts: dict[str, Any], clock: Clock) -> Iterator[Findin
     """By the server's own reader, to the checksum at its end."""
     with open(path, "rb") as file:
         flavours = ("valkey", "redis") if file.read(HEAD).startswith(b"VALKEY") else ("redis", "valkey")
+    there = [each for each in flavours if shutil.which(f"{each}-check-rdb", path=PATH)]
+    if not there:
+        problem = "neither redis-check-rdb nor valkey-check-rdb is here: install redis-tools or valkey-tools"
+        raise stop("TOOL_MISSING", problem)
     said = []
-    for flavour in flavours:
-        seconds = clock.left("decode")
-        try:
-            done = subprocess.run(
-                [f"{flavour}-check-rdb", path],
-                capture_output=True,
-                timeout=seconds,
-                check=False,
-                env={"PATH": PATH, "LC_ALL": "C.UTF-8"},
-            )
-        except FileNotFoundError:
-            continue
-        except subprocess.TimeoutExpired:
-            raise stop("TIMEOUT", f"{flavour}-check-rdb: no end within {seconds:g} s") from None
-        out = done.stdout.decode("utf-8", "replace")
+    for flavour in there:
+        code, out, _said = ask([f"{flavour}-check-rdb", path], clock, "decode")
         found = KEYS.search(out)
-        if GOOD_RDB in out and done.returncode == 0 and found:
+        if GOOD_RDB in out and code == 0 and found:
             facts["keys"], facts["flavour"] = int(found[1]), flavour
             return
         said.append(" ".join(out.split())[-300:])
-    if not said:
-        raise stop(
-            "TOOL_MISSING", "neither redis-check-rdb nor valkey-check-rdb is here: install redis-tools or valkey-tools"
-        )
     if any("can't handle rdb format version" in each.lower() for each in said):
         yield finding("VERSION_MISMATCH", f"the server here is too old for it: {said[-1]}", "decode")
         return
@@ -196,22 +166,9 @@ def sqlite_facts(path: str, facts: dict[str, Any]) -> Iterator[Finding]:
     try:
         database = sqlite3.connect(f"file:{quote(path)}?mode=ro&immutable=1", uri=True)
         try:
-            said = [row[0] for row in database.execute("PRAGMA integrity_check(5)")]
-            if said != ["ok"]:
-                yield finding("DECODE_ERROR", f"integrity_check: {'; '.join(map(str, said))[:300]}")
-                return
-            orphans = len(database.execute("PRAGMA foreign_key_check").fetchmany(1000))
-            names = [
-                name
-                for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-                if not name.startswith("sqlite_")
-            ]
-            quoted = {name: '"' + name.replace('"', '""') + '"' for name in names}
-            facts["rows"] = {
-                name: database.execute(f"SELECT count(*) FROM {quoted[name]}").fetchone()[0]  # noqa: S608
-                for name in names
-            }
-            facts["tables"], facts["orphans"] = len(names), orphans
+            refuse_damage(database)
+            facts["rows"] = table_rows(database)
+            facts["tables"] = len(facts["rows"])
         finally:
             database.close()
     except sqlite3.Error as exc:

@@ -18,46 +18,20 @@ from ._backup_postgresql import roles_of
 from ._verify_artefact import Artefact
 from ._verify_model import (
     FAILED,
+    PASSED,
     Finding,
     StopError,
     finding,
     highest,
     reached,
-    refuse_wrong,
     unless_ignored,
     verdict,
     worst,
 )
+from ._verify_options import DEFAULTS, refuse_wrong
 from ._verify_postgresql import Restored, dropped
 from ._verify_redis import load
 
-WORK = "/var/lib/shipshape/verify"
-DEFAULTS: dict[str, Any] = {
-    "type": "auto",
-    "level": "decode",
-    "select": "newest",
-    "max_age": 0,
-    "min_size": 0,
-    "size_tolerance": 0,
-    "checksum": "",
-    "copies": [],
-    "min_copies": 1,
-    "globals_path": "",
-    "manifest": "",
-    "expected_database": "",
-    "expected_version": "",
-    "allow_empty": False,
-    "group_readable": False,
-    "contains": [],
-    "decrypt": {},
-    "work_dir": WORK,
-    "timeout": 3600,
-    "checks": [],
-    "row_tolerance": 0,
-    "amcheck": True,
-    "rto_budget": 0,
-    "ignore": [],
-}
 RESTORED = ("pg_custom", "pg_plain", "pg_tar")
 
 
@@ -68,6 +42,8 @@ def verify(path: str, given: Mapping[str, Any]) -> dict[str, Any]:
     begun = time.monotonic()
     found = [_file(each, options) for each in chosen(path, options["select"])] if not _is_set(path) else None
     artefacts = _set(path, options) if found is None else found
+    if left := unasked(options, artefacts):
+        artefacts.append(_broken(path, options, finding("CHECK_NOT_MADE", f"no database was asked: {', '.join(left)}")))
     report: dict[str, Any] = {
         "path": path,
         "level_requested": options["level"],
@@ -80,6 +56,14 @@ def verify(path: str, given: Mapping[str, Any]) -> dict[str, Any]:
     times = [each["restore_seconds"] for each in artefacts if "restore_seconds" in each]
     report["rto_seconds"] = sum(times) if times else None
     return report
+
+
+def unasked(options: Mapping[str, Any], artefacts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Checks that nobody was asked. Where a database could not be restored its own findings say so."""
+    asked_for = {check["name"] for check in options["checks"]}
+    if any(each["verdict"] != PASSED for each in artefacts):
+        return []
+    return sorted(asked_for - {check["name"] for each in artefacts for check in each.get("checks", [])})
 
 
 def _is_set(path: str) -> bool:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Optional
-
-from ._backup_manifest import BackupError
+from typing import Optional
 
 # Each proves what those before do, and more.
 LEVELS = ("exists", "checksum", "structure", "decode", "restore", "schema", "rows", "queries", "integrity")
@@ -21,7 +19,7 @@ TYPES = ("auto", "pg_custom", "pg_plain", "pg_tar", "pg_globals", "redis_rdb", "
 HIGHEST = {
     "pg_globals": "decode",
     "redis_rdb": "rows",
-    "sqlite": "queries",
+    "sqlite": "rows",
     "tar": "decode",
     "output": "checksum",
 }
@@ -71,6 +69,7 @@ FINDINGS = {
     "NO_SPACE": ("restore", "make room in work_dir, or name another one"),
     "TIMEOUT": ("decode", "give it more time"),
     "NOT_READABLE": ("exists", "run as root, or see the disk"),
+    "CHECK_NOT_MADE": ("queries", "name its database, and a level of queries or more"),
     "SCRATCH_FAILED": ("restore", "see the message: the instance to restore into did not start"),
     "NO_REFERENCE": ("schema", "a manifest made with the dump says what has to be there"),
 }
@@ -79,6 +78,7 @@ NOT_MADE = (
     "NO_SPACE",
     "TIMEOUT",
     "NOT_READABLE",
+    "CHECK_NOT_MADE",
     "SCRATCH_FAILED",
     "NO_REFERENCE",
     "KEY_UNAVAILABLE",
@@ -151,23 +151,3 @@ def unless_ignored(
     """Those that count, and those that somebody has said a reason for."""
     names = {each["id"] for each in ignore}
     return [each for each in findings if each.id not in names], [each for each in findings if each.id in names]
-
-
-def refuse_wrong(options: Mapping[str, Any]) -> None:
-    """What a specification of arguments cannot say."""
-    for each in options["ignore"]:
-        if each["id"] not in FINDINGS:
-            raise BackupError(f"ignore: {each['id']!r} is no finding; see docs/backup_verify.md for their list")
-        if not each.get("reason", "").strip():
-            raise BackupError(f"ignore: {each['id']} has no reason: say why, for whoever reads this in a year")
-    for key in ("row_tolerance", "size_tolerance"):
-        if not 0 <= options[key] <= 100:
-            raise BackupError(f"{key} is {options[key]}: it is a percentage, from 0 to 100")
-    for key in ("max_age", "min_size", "rto_budget"):
-        if options[key] < 0:
-            raise BackupError(f"{key} is {options[key]}: it cannot be negative")
-    for check in options["checks"]:
-        if (check.get("expect") is None) == (check.get("max_age") is None):
-            raise BackupError(f"checks: {check['name']!r} needs one of expect and max_age")
-    if options["timeout"] <= 0:
-        raise BackupError(f"timeout is {options['timeout']}: give it some seconds")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from . import _backup_postgresql as postgresql
-from ._backup_restore_plan import roles_needed
+from ._backup_restore_plan import roles_needed, schema_differences
 from ._backup_schema import OURS, quoted
 from ._verify_artefact import Artefact
 from ._verify_model import Finding, finding, stop
@@ -45,7 +45,9 @@ class Restored:
 
     def check(self) -> None:
         facts, work = self.artefact.facts, self.artefact.options["work_dir"]
-        version = facts.get("server_version") or self.artefact.options["expected_version"] or self._version()
+        version = facts.get("server_version") or self.artefact.options["expected_version"]
+        if not version:
+            raise stop("TOOL_MISSING", "the dump does not say its version: say expected_version", "restore")
         begun = time.monotonic()
         with scratch(version, work, self.clock) as server:
             filled = time.monotonic()
@@ -57,9 +59,6 @@ class Restored:
                 message = f"the restore took {facts['restore_seconds']:.1f} s, and rto_budget is {budget} s"
                 self.artefact.findings.append(finding("RTO_EXCEEDED", message))
             self._look(server)
-
-    def _version(self) -> str:
-        raise stop("TOOL_MISSING", "the dump does not say its version: say expected_version", "restore")
 
     def _mark(self, level: str, begun: float) -> None:
         self.artefact.durations[level] = time.monotonic() - begun
@@ -73,7 +72,7 @@ class Restored:
                 connection.execute(f"CREATE ROLE {quoted(role)}")
         custom = self.artefact.kind in ("pg_custom", "pg_tar")
         words = ["-d", DATABASE] if custom else ["-X", "-q", "-v", "ON_ERROR_STOP=0", "-d", DATABASE]
-        code, said = self._through(server.client("pg_restore" if custom else "psql", *words))
+        code, said = self._pipe(server.client("pg_restore" if custom else "psql", *words))
         errors = len(ERRORS.findall(said))
         if NO_SPACE in said:
             raise stop("NO_SPACE", f"{self.artefact.options['work_dir']}: {NO_SPACE.lower()}")
@@ -86,10 +85,11 @@ class Restored:
     def _roles(self, server: Scratch) -> set[str]:
         if self.artefact.kind not in ("pg_custom", "pg_tar"):
             return roles_needed_of_head(self.artefact, self.clock) | set(postgresql.roles_of(self.globals))
-        code, schema = self._text([server.program("pg_restore"), "--schema-only", "-f", "-"])
+        schema: list[bytes] = []
+        code, said = self._pipe([server.program("pg_restore"), "--schema-only", "-f", "-"], schema)
         if code:
-            raise stop("RESTORE_ERRORS", "pg_restore --schema-only failed", "restore")
-        return roles_needed(schema) | set(postgresql.roles_of(self.globals))
+            raise stop("RESTORE_ERRORS", f"pg_restore --schema-only: {said}", "restore")
+        return roles_needed(b"".join(schema).decode("utf-8", "replace")) | set(postgresql.roles_of(self.globals))
 
     def _pipe(self, argv: Sequence[str], out: Optional[list[bytes]] = None) -> tuple[int, str]:
         with opened(self.artefact.path, self.artefact.options["decrypt"], self.clock) as stack:
@@ -100,14 +100,6 @@ class Restored:
                 return pipe.end()
             finally:
                 pipe.close()
-
-    def _through(self, argv: Sequence[str]) -> tuple[int, str]:
-        return self._pipe(argv)
-
-    def _text(self, argv: Sequence[str]) -> tuple[int, str]:
-        chunks: list[bytes] = []
-        code, _said = self._pipe(argv, chunks)
-        return code, b"".join(chunks).decode("utf-8", "replace")
 
     def _connected(self, server: Scratch, database: str = DATABASE, **options: Any) -> Any:
         if postgresql.psycopg is None:
@@ -139,12 +131,8 @@ class Restored:
         if "schema" not in entry:
             yield finding("NO_REFERENCE", "no manifest says which tables, indexes and constraints it has to have")
             return
-        wrong = [f"{key}: {there['schema'].get(key)}, and was {was}" for key, was in entry["schema"].items()
-                 if there["schema"].get(key) != was]  # fmt: skip
         missing = sorted(set(entry.get("tables", {})) - set(there["tables"]))
-        wrong += [f"the table {name} is missing" for name in missing]
-        if "revision" in entry and entry["revision"] != there.get("revision"):
-            wrong.append(f"revision: {there.get('revision')}, and was {entry['revision']}")
+        wrong = [*schema_differences(entry, there), *(f"the table {name} is missing" for name in missing)]
         if wrong:
             yield finding("SCHEMA_DIFFERS", "; ".join(wrong[:SHOWN]))
 
@@ -152,8 +140,14 @@ class Restored:
         yield from dropped(self.artefact.entry, self.artefact.facts["restored"]["tables"], self.artefact.options)
 
     def _queries(self, connection: Any) -> Iterator[Finding]:
-        connection.execute("SET TRANSACTION READ ONLY")
-        yield from asked(self.artefact, lambda query: postgresql.value(connection, query), postgresql.psycopg.Error)
+        connection.read_only = True
+
+        def ask(query: str) -> Any:
+            # One that fails must not take the next one along.
+            with connection.transaction():
+                return postgresql.value(connection, query)
+
+        yield from asked(self.artefact, ask, postgresql.psycopg.Error)
 
     def _integrity(self, connection: Any) -> Iterator[Finding]:
         if self.artefact.options["amcheck"]:
@@ -210,27 +204,26 @@ def dropped(entry: Mapping[str, Any], there: Mapping[str, int], options: Mapping
 
 def asked(artefact: Artefact, ask: Any, error: type[Exception]) -> Iterator[Finding]:
     """The user's own questions. What the database answers is never shown: it may be anybody's data."""
-    checks = artefact.options["checks"]
-    if not checks:
-        return
-    answers: dict[str, bool] = {}
-    for check in checks:
+    database = artefact.facts.get("database", "")
+    answers = artefact.facts.setdefault("checks", [])
+    for check in artefact.options["checks"]:
+        if check.get("database") and check["database"] != database:
+            continue
         name = check["name"]
         try:
-            value = ask(check["query"])
+            passed, problem = answered(check, ask(check["query"]))
         except error as exc:
-            answers[name] = False
-            yield finding("CHECK_FAILED", f"{name}: {str(exc).splitlines()[0]}")
-            return
-        if check.get("max_age") is not None:
-            answers[name] = fresh(value, float(check["max_age"]))
-            if not answers[name]:
-                yield finding("STALE_DATA", f"{name}: the time it found is older than {check['max_age']} s, or none")
-        else:
-            answers[name] = str(value) == str(check["expect"])
-            if not answers[name]:
-                yield finding("CHECK_FAILED", f"{name}: the answer is not {check['expect']!r}")
-    artefact.facts["checks"] = [{"name": name, "passed": passed} for name, passed in answers.items()]
+            passed, problem = False, ("CHECK_FAILED", str(exc).splitlines()[0])
+        answers.append({"name": name, "passed": passed})
+        if not passed:
+            yield finding(problem[0], f"{name}: {problem[1]}")
+
+
+def answered(check: Mapping[str, Any], value: Any) -> tuple[bool, tuple[str, str]]:
+    if check.get("max_age") is not None:
+        problem = "STALE_DATA", f"the time it found is older than {check['max_age']} s, or none"
+        return fresh(value, float(check["max_age"])), problem
+    return str(value) == str(check["expect"]), ("CHECK_FAILED", f"the answer is not {check['expect']!r}")
 
 
 def fresh(value: Any, seconds: float) -> bool:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from ._verify_decode import BINARIES
 from ._verify_formats import major
 from ._verify_model import stop
-from ._verify_stream import PATH, Clock
+from ._verify_stream import PATH, Clock, ask
 
 OWNER = "postgres"
 OURS = "/var/lib/shipshape"
@@ -170,39 +170,9 @@ def _folder(work: str) -> str:
 
 def _initdb(binaries: str, data: str, clock: Clock) -> None:
     words = ["-D", data, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-U", OWNER]
-    argv = [*as_owner("--pdeathsig", "KILL"), f"{binaries}/initdb", *words]
-    seconds = clock.left("restore")
-    with _started_group(argv) as process:
-        try:
-            said = process.communicate(timeout=seconds)[1].decode("utf-8", "replace")
-        except subprocess.TimeoutExpired:
-            raise stop("TIMEOUT", f"initdb: no end within {seconds:g} s", "restore") from None
-    if process.returncode:
-        said = " ".join(said.split())[-400:]
-        raise stop("NO_SPACE" if "No space left" in said else "SCRATCH_FAILED", f"initdb: {said}", "restore")
-
-
-@contextmanager
-def _started_group(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Its children end with it: one that is left would go on writing into a folder that is being removed."""
-    try:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env=environment(),
-            cwd="/",
-        )
-    except OSError as exc:
-        raise stop("TOOL_MISSING", f"{argv[0]}: {exc.strerror}", "restore") from None
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    code, _out, said = ask([*as_owner("--pdeathsig", "KILL"), f"{binaries}/initdb", *words], clock, "restore")
+    if code:
+        raise stop("NO_SPACE" if "No space left" in said else "SCRATCH_FAILED", f"initdb: {said[-400:]}", "restore")
 
 
 def _isolated() -> list[str]:

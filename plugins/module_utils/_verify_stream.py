@@ -21,11 +21,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, Optional
 
-from ._backup_host import CHUNK, PATH
+from ._backup_host import CHUNK, PATH, MissingProgramError, OvertimeError, execute
 from ._verify_formats import HEAD, compression, encrypted
 from ._verify_model import StopError, stop
 
 SAID = 600
+ANY_STATUS = range(-64, 256)
 ENDS_EARLY = (
     "end of file",
     "unexpected end",
@@ -49,6 +50,17 @@ class Clock:
         if left <= 0:
             raise stop("TIMEOUT", f"no end within {self.seconds:g} s", level)
         return left
+
+
+def ask(argv: Sequence[str], clock: Clock, level: str, stdin: Optional[IO[bytes]] = None) -> tuple[int, str, str]:
+    """A program that is short with its answer: exit status, output, and what it said on the other channel."""
+    try:
+        code, out, said = execute(argv, level, clock.left(level), stdin, accepted=ANY_STATUS)
+    except MissingProgramError as exc:
+        raise stop("TOOL_MISSING", str(exc), level) from None
+    except OvertimeError as exc:
+        raise stop("TIMEOUT", str(exc), level) from None
+    return code, out.decode("utf-8", "replace"), said
 
 
 class Source:

@@ -137,7 +137,8 @@ options:
     default: 3600
   checks:
     description:
-      - Questions to the restored database. Their answers are compared and never returned.
+      - Questions to the restored database. Their answers are compared and never returned. One that nobody was asked
+        is a finding, too.
     type: list
     elements: dict
     default: []
@@ -156,6 +157,10 @@ options:
       max_age:
         description: Seconds; the value is a time, and may not be older.
         type: int
+      database:
+        description: The database that is asked, where there are several; each is asked without.
+        type: str
+        default: ""
   row_tolerance:
     description:
       - Per cent of rows that may be missing. More than there were are never a finding.
@@ -264,59 +269,12 @@ rpo_seconds:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shipshape.stack.plugins.module_utils._backup_manifest import BackupError
 from ansible_collections.shipshape.stack.plugins.module_utils._verify_engine import problems, verify
-from ansible_collections.shipshape.stack.plugins.module_utils._verify_model import (
-    LEVELS,
-    PASSED,
-    TYPES,
-    UNVERIFIED,
-    at_least,
-)
-
-COPY = {"path": {"type": "path", "required": True}}
-CHECK = {
-    "name": {"type": "str", "required": True},
-    "query": {"type": "str", "required": True},
-    "expect": {"type": "str"},
-    "max_age": {"type": "int"},
-}
-IGNORE = {"id": {"type": "str", "required": True}, "reason": {"type": "str", "required": True}}
-SPEC = {
-    "path": {"type": "path", "required": True},
-    "select": {"type": "str", "choices": ["newest", "all"], "default": "newest"},
-    "type": {"type": "str", "choices": list(TYPES), "default": "auto"},
-    "level": {"type": "str", "choices": list(LEVELS), "default": "decode"},
-    "max_age": {"type": "int", "default": 0},
-    "min_size": {"type": "int", "default": 0},
-    "size_tolerance": {"type": "int", "default": 0},
-    "checksum": {"type": "str", "default": ""},
-    "copies": {"type": "list", "elements": "dict", "default": [], "options": COPY},
-    "min_copies": {"type": "int", "default": 1},
-    "globals_path": {"type": "path", "default": ""},
-    "manifest": {"type": "path", "default": ""},
-    "expected_database": {"type": "str", "default": ""},
-    "expected_version": {"type": "str", "default": ""},
-    "allow_empty": {"type": "bool", "default": False},
-    "group_readable": {"type": "bool", "default": False},
-    "contains": {"type": "list", "elements": "str", "default": []},
-    "decrypt": {"type": "dict", "default": {}, "options": {"identity_file": {"type": "path"}}},
-    "work_dir": {"type": "path", "default": "/var/lib/shipshape/verify"},
-    "timeout": {"type": "int", "default": 3600},
-    "checks": {"type": "list", "elements": "dict", "default": [], "options": CHECK},
-    "row_tolerance": {"type": "int", "default": 0},
-    "amcheck": {"type": "bool", "default": True},
-    "rto_budget": {"type": "int", "default": 0},
-    "ignore": {"type": "list", "elements": "dict", "default": [], "options": IGNORE},
-    "fail_on": {
-        "type": "list",
-        "elements": "str",
-        "choices": ["failed", "unverified"],
-        "default": ["failed", "unverified"],
-    },
-}
+from ansible_collections.shipshape.stack.plugins.module_utils._verify_model import PASSED, UNVERIFIED, at_least
+from ansible_collections.shipshape.stack.plugins.module_utils._verify_options import ARGUMENT_SPEC
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     wanted = {**module.params, "decrypt": module.params["decrypt"] or {}}
     fail_on, path = wanted.pop("fail_on"), wanted.pop("path")
     cut = module.check_mode and not at_least(wanted["level"], "decode")

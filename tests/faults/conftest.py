@@ -16,9 +16,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from ansible_collections.shipshape.stack.plugins.module_utils._command_files import command_files
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOSTS = ROOT / "tests/hosts/hosts"
+UTILS = ROOT / "plugins/module_utils"
+COMMAND = """#!/bin/sh
+exec python3 -I -c '
+import sys
+sys.path.insert(0, "/root/lib")
+from ansible_collections.shipshape.stack.plugins.module_utils._cli import main
+sys.exit(main(sys.argv[1:]))' "$@"
+"""
 RUN_SECONDS = 600
 # The files that take longest, first: one that is begun last keeps all others waiting at the end.
 LONGEST = (
@@ -113,9 +122,17 @@ class Group:
 
     def bring_code(self, *patterns: str) -> None:
         """The modules' own code to every host, where programs of the tests import it from /root/lib."""
-        utils = ROOT / "plugins/module_utils"
-        names = [path.name for pattern in patterns for path in utils.glob(f"{pattern}.py")]
-        packed = subprocess.run(["tar", "-C", str(utils), "-c", *names], capture_output=True, check=True).stdout
+        self._bring([path for pattern in patterns for path in UTILS.glob(f"{pattern}.py")])
+
+    def bring_command(self) -> None:
+        """`shipshape`, on hosts that no role has been on."""
+        self._bring([pathlib.Path(path) for path in command_files(UTILS)])
+        write = f"cat >/usr/local/bin/shipshape <<'END'\n{COMMAND}END\nchmod 755 /usr/local/bin/shipshape"
+        self.shells(dict.fromkeys(self.names, write))
+
+    def _bring(self, files: list[pathlib.Path]) -> None:
+        names = [path.name for path in files]
+        packed = subprocess.run(["tar", "-C", str(UTILS), "-c", *names], capture_output=True, check=True).stdout
         folder = "/root/lib/ansible_collections/shipshape/stack/plugins/module_utils"
         unpack = f"sudo mkdir -p {folder} && sudo tar -C {folder} -x"
         for name in self.names:

@@ -8,7 +8,7 @@ import pytest
 
 from .conftest import Group
 
-CODE = ("_cli*", "_health*", "_probe*", "_backup*", "_verify*", "_run_command", "_acting_as")
+READY = "until redis-cli ping >/dev/null 2>&1; do sleep 0.1; done"
 PACKAGES = "postgresql redis-server python3-psycopg restic sqlite3"
 BASE = {
     "host": "db1",
@@ -20,26 +20,17 @@ BASE = {
     ],
     "schedules": {"daily": {"cron": "0 2 * * *", "keep_last": 2}},
 }
-PROGRAM = """#!/bin/sh
-exec python3 -I -c '
-import sys
-sys.path.insert(0, "/root/lib")
-from ansible_collections.shipshape.stack.plugins.module_utils._cli import main
-sys.exit(main(sys.argv[1:]))' "$@"
-"""
 SETUP = f"""
 export DEBIAN_FRONTEND=noninteractive; apt-get update -qq
 apt-get install -yqq --no-install-recommends {PACKAGES} >/dev/null 2>&1
-cat > /usr/local/bin/shipshape <<'END'
-{PROGRAM}END
-chmod 755 /usr/local/bin/shipshape; mkdir -p /etc/shipshape; cd /
+mkdir -p /etc/shipshape; cd /
 runuser -u postgres -- psql -q -c "CREATE ROLE shop LOGIN PASSWORD 'sesame-of-shop'" \\
   -c "CREATE DATABASE shop OWNER shop"
 runuser -u postgres -- psql -q -d shop -c "CREATE TABLE orders AS SELECT g AS id, repeat(md5(g::text), 8) AS what
   FROM generate_series(1, 100000) g" -c "ALTER TABLE orders OWNER TO shop"
 sed -i 's/^repl-diskless-sync-delay .*/repl-diskless-sync-delay 0/' /etc/redis/redis.conf
-systemctl restart redis-server
-sleep 1; seq 1000 | awk '{{print "SET key:" $1 " v" $1}}' | redis-cli --pipe >/dev/null
+systemctl restart redis-server; {READY}
+seq 1000 | awk '{{print "SET key:" $1 " v" $1}}' | redis-cli --pipe >/dev/null
 sqlite3 /srv/app.db "CREATE TABLE t (x); INSERT INTO t VALUES (1), (2)"
 echo hunter-two > /etc/shipshape/copy.password; chmod 600 /etc/shipshape/copy.password
 """
@@ -55,7 +46,7 @@ COPY = {
 @pytest.fixture(scope="module")
 def host(tmp_path_factory):
     group = Group("faults-backup", tmp_path_factory.mktemp("f"), h="trixie")
-    group.bring_code(*CODE)
+    group.bring_command()
     group.shell("h", SETUP)
     yield lambda script: group.shell("h", script)
     group.down()
@@ -101,7 +92,7 @@ FAULTS = {
         "",
     ),
     "server down": ("systemctl stop postgresql@17-main", {}, "cannot log in", "systemctl start postgresql@17-main"),
-    "redis down": ("systemctl stop redis-server", {}, "Connection refused", "systemctl start redis-server; sleep 1"),
+    "redis down": ("systemctl stop redis-server", {}, "Connection refused", f"systemctl start redis-server; {READY}"),
     "a program that fails late": (
         "",
         {"components": [{"name": "x", "type": "command", "argv": ["sh", "-c", "echo half; exit 7"]}]},

@@ -8,9 +8,8 @@ import shlex
 
 import pytest
 
-from .conftest import Group
+from .conftest import Group, until
 
-CODE = ("_cli*", "_health*", "_probe*", "_backup*", "_verify*", "_run_command", "_acting_as")
 PACKAGES = "postgresql redis-server python3-psycopg sqlite3 age xz-utils zstd"
 CONFIG = {
     "host": "db1",
@@ -22,22 +21,13 @@ CONFIG = {
     ],
     "schedules": {"daily": {"cron": "0 2 * * *", "keep_last": 9}},
 }
-PROGRAM = """#!/bin/sh
-exec python3 -I -c '
-import sys
-sys.path.insert(0, "/root/lib")
-from ansible_collections.shipshape.stack.plugins.module_utils._cli import main
-sys.exit(main(sys.argv[1:]))' "$@"
-"""
 SETUP = f"""
 export DEBIAN_FRONTEND=noninteractive; apt-get update -qq
 apt-get install -yqq --no-install-recommends {PACKAGES} >/dev/null 2>&1
-cat > /usr/local/bin/shipshape <<'END'
-{PROGRAM}END
-chmod 755 /usr/local/bin/shipshape; mkdir -p /etc/shipshape; umask 077
+mkdir -p /etc/shipshape; umask 077
 echo {shlex.quote(json.dumps(CONFIG))} >/etc/shipshape/backup.json
 sed -i 's/^repl-diskless-sync-delay .*/repl-diskless-sync-delay 0/' /etc/redis/redis.conf
-systemctl restart redis-server; sleep 1
+systemctl restart redis-server; until redis-cli ping >/dev/null 2>&1; do sleep 0.1; done
 seq 1000 | awk '{{print "SET key:" $1 " " $1 "-value-of-this-key"}}' | redis-cli --pipe >/dev/null
 sqlite3 /srv/app.db "CREATE TABLE t (x); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<5000)
   INSERT INTO t SELECT 'row '||i FROM n"
@@ -75,7 +65,7 @@ redis-cli --rdb $V/dump.rdb >/dev/null 2>&1; gzip -k $V/dump.rdb
 sqlite3 /srv/app.db ".backup $V/app.db"; tar -czf $V/files.tar.gz -C / etc/redis
 age-keygen -o $V/key 2>/dev/null; age-keygen -o $V/other-key 2>/dev/null
 age -r $(grep -o 'age1.*' $V/key) <$V/shop.dump >$V/shop.dump.age
-shipshape backup run --schedule daily --quiet; sleep 1; SET=$(ls $S | tail -1)
+shipshape backup run --schedule daily --quiet; SET=$(ls $S | tail -1)
 set_of() { cp -a $S/$SET $V/$1; mkdir $V/$1.d; mv $V/$1 $V/$1.d/$SET; }
 # A dump of another state under the manifest of this one, with its own size and checksum: as a faulty tool leaves it.
 faulty() { set_of $1; pg psql -Xq -d shop -c "$2"; dump -Fc shop >$V/$1.d/$SET/postgresql-shop.dump
@@ -124,12 +114,11 @@ faulty lost "DELETE FROM orders WHERE id > 15000"; faulty index "DROP INDEX orde
 echo $SET
 """
 DRIVER = r"""
-import json, os, sys
+import json, sys
 sys.path.insert(0, "/root/lib")
 from ansible_collections.shipshape.stack.plugins.module_utils._verify_engine import verify
 results = {}
-for name, (path, options, environment) in json.load(sys.stdin).items():
-    import ansible_collections.shipshape.stack.plugins.module_utils._verify_stream as stream
+for name, (path, options) in json.load(sys.stdin).items():
     report = verify(path, options)
     found = sorted({(f["id"], f["level"]) for each in report["artefacts"] for f in each["findings"]})
     results[name] = {"verdict": report["verdict"], "found": found, "report": report}
@@ -240,6 +229,7 @@ HEALTHY = {
         {"max_age": 60, "ignore": [{"id": "STALE", "reason": "the source was shut down"}]},
     ),
     "set": ("SET fine", {"level": "integrity", "size_tolerance": 50}),
+    "set, asked": ("SET fine", {"level": "queries", "checks": [{**each, "database": "shop"} for each in ROWS]}),
     "set, lost rows within the tolerance": ("SET lost", {"level": "rows", "row_tolerance": 30}),
 }
 PG = "/usr/lib/postgresql/17/bin"
@@ -282,6 +272,8 @@ SABOTAGES = {
     "no time to restore": ("", "", "shop.dump", {**RESTORE, "timeout": 0.6}, "TIMEOUT"),
     "no room": (*SMALL, "shop.dump", {**RESTORE, "work_dir": "/mnt/small"}, "NO_SPACE"),
     "no room for the folder": ("", "", "shop.dump", {**RESTORE, "work_dir": "/proc/nowhere"}, "NO_SPACE"),
+    "nobody to ask": ("", "", "app.db", {"level": "queries", "checks": ROWS}, "CHECK_NOT_MADE"),
+    "a level too low to ask": ("", "", "shop.dump", {"checks": ROWS}, "CHECK_NOT_MADE"),
     "nothing to compare with": ("", "", "shop.dump", {"level": "rows"}, "NO_REFERENCE"),
 }
 
@@ -290,7 +282,7 @@ SABOTAGES = {
 def group(tmp_path_factory):
     made = Group("faults-backup-verify", tmp_path_factory.mktemp("f"), h="trixie")
     try:
-        made.bring_code(*CODE)
+        made.bring_command()
         made.shell("h", SETUP)
         yield made
     finally:
@@ -309,7 +301,7 @@ def place(path: str) -> str:
 
 
 def verified(host, cases: dict, before: str = "true", after: str = "true") -> dict:
-    given = {name: [place(case[0]), case[1], {}] for name, case in cases.items()}
+    given = {name: [place(case[0]), case[1]] for name, case in cases.items()}
     script = f"cat >/root/driver.py <<'END'\n{DRIVER}\nEND\ncat >/root/cases <<'END'\n{json.dumps(given)}\nEND\n"
     run = f"{before}\npython3 -I /root/driver.py </root/cases && rc=0 || rc=$?\n{after}\nexit $rc"
     return json.loads(host(script + run))
@@ -349,9 +341,9 @@ def test_a_killed_verification_leaves_no_server_and_the_next_one_no_folder(host)
     there = "ls /var/lib/shipshape/verify/*/data/postmaster.pid"
     host(
         f"shipshape backup verify --set {V}/shop.dump --level integrity >/dev/null 2>&1 & "
-        f"for i in $(seq 100); do {there} >/dev/null 2>&1 && break; sleep 0.05; done; kill -9 $!; sleep 2"
+        f"for i in $(seq 100); do {there} >/dev/null 2>&1 && break; sleep 0.05; done; kill -9 $!"
     )
-    assert host(RUNNING) == ""
+    until(lambda: host(RUNNING) == "", 10, "the end of its server")
     assert host("ls /var/lib/shipshape/verify") != ""
     host(f"mkdir /var/lib/shipshape/verify/scratch-of-somebody; shipshape backup verify --set {V}/shop.dump")
     assert host("ls /var/lib/shipshape/verify") == "scratch-of-somebody\n"

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from .conftest import until
-from .health import UNPACK, probed, reported
+from .health import probed, reported
 
 # Connections that are held until the unit is stopped, in a transaction or not.
 HOLD = """
@@ -62,7 +62,8 @@ def unit(name, command):
 @pytest.fixture(scope="module")
 def served(hosts):
     """Both servers on both hosts, and what the probes said before anything was there."""
-    hosts.shells({name: f"{UNPACK}; echo {shlex.quote(HOLD)} > /var/lib/hold.py" for name in hosts.names})
+    hosts.bring_command()
+    hosts.shells(dict.fromkeys(hosts.names, f"echo {shlex.quote(HOLD)} > /var/lib/hold.py"))
     hosts.bare = {name: asked(hosts, name, POSTGRES, REDIS, {"type": "disk"}) for name in hosts.names}
     hosts.shells(dict.fromkeys(hosts.names, SERVE))
     return hosts

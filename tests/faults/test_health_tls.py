@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from .health import UNPACK, probed, reported
+from .health import probed, reported
 
 # Two authorities, one below the other, and certificates with the dates that a test wants.
 AUTHORITY = """
@@ -167,7 +167,8 @@ both = pytest.mark.parametrize("name", ["d12", "d13"])
 @pytest.fixture(scope="module")
 def served(hosts):
     """nginx on both hosts, and what was found: of one call for each."""
-    hosts.shells(dict.fromkeys(hosts.names, f"{UNPACK}\n{SERVE}"))
+    hosts.bring_command()
+    hosts.shells(dict.fromkeys(hosts.names, SERVE))
     hosts.found = {name: reported(hosts, name, *(check for check, _status, _said in CASES)) for name in hosts.names}
     return hosts
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.shipshape.stack.plugins.module_utils import _cli, _cli_health
+from ansible_collections.shipshape.stack.plugins.module_utils._command_files import command_files, imported
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 SOURCE = ROOT / "plugins/module_utils"
@@ -31,10 +32,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """What the role puts on the host."""
     folder = tmp_path_factory.mktemp("lib") / "shipshape"
     folder.mkdir()
-    kinds = ("_cli*", "_health*", "_probe*", "_backup*", "_verify*", "_run_command", "_acting_as")
-    for pattern in (f"{kind}.py" for kind in kinds):
-        for file in SOURCE.glob(pattern):
-            shutil.copy(file, folder)
+    for file in command_files(SOURCE):
+        shutil.copy(file, folder)
     return folder.parent
 
 
@@ -216,3 +215,23 @@ def test_colours_are_for_terminals(installed: pathlib.Path, config: pathlib.Path
     subprocess.run(command, stdout=terminal[1], env={"PATH": os.environ["PATH"]}, timeout=30, check=True)
     os.close(terminal[1])
     assert b"\x1b[32mhealthy" in os.read(terminal[0], 4096)
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("from . import _a, _b", {"_a", "_b"}),
+        ("from ._a import x\nfrom json import y\nimport os", {"_a"}),
+        ("def late():\n    from ._a import (\n        x,\n    )", {"_a"}),
+        ("", set()),
+    ],
+)
+def test_what_a_file_of_the_command_needs_beside_it(source: str, names: set[str]) -> None:
+    assert imported(source) == names
+
+
+def test_no_file_of_the_command_needs_ansible() -> None:
+    for file in command_files(SOURCE):
+        text = pathlib.Path(file).read_text(encoding="utf-8")
+        assert "import ansible" not in text, file
+        assert "from ansible" not in text, file

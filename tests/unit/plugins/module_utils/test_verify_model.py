@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 from ansible_collections.shipshape.stack.plugins.module_utils import _verify_model as model
 from ansible_collections.shipshape.stack.plugins.module_utils._backup_manifest import BackupError
-from ansible_collections.shipshape.stack.plugins.module_utils._verify_engine import DEFAULTS
+from ansible_collections.shipshape.stack.plugins.module_utils._verify_engine import unasked
+from ansible_collections.shipshape.stack.plugins.module_utils._verify_options import DEFAULTS, refuse_wrong
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,8 +75,25 @@ def test_an_ignored_finding_does_not_count_and_is_still_told():
 )
 def test_what_is_wrong_with_options(options, words):
     with pytest.raises(BackupError, match=words.replace("(", r"\(")):
-        model.refuse_wrong({**DEFAULTS, **options})
+        refuse_wrong({**DEFAULTS, **options})
 
 
 def test_the_defaults_are_right():
-    model.refuse_wrong(DEFAULTS)
+    refuse_wrong(DEFAULTS)
+
+
+CHECK = {"name": "all", "query": "SELECT 1", "expect": "1"}
+
+
+@pytest.mark.parametrize(
+    ("artefacts", "left"),
+    [
+        ([{"verdict": "passed"}], ["all"]),
+        ([{"verdict": "passed", "checks": []}], ["all"]),
+        ([{"verdict": "passed", "checks": [{"name": "all", "passed": True}]}, {"verdict": "passed"}], []),
+        ([{"verdict": "unverified"}], []),
+    ],
+)
+def test_a_check_that_nobody_was_asked_is_told(artefacts, left):
+    assert unasked({"checks": [CHECK]}, artefacts) == left
+    assert unasked({"checks": []}, artefacts) == []
