@@ -272,7 +272,7 @@ SABOTAGES = {
     "no time to restore": ("", "", "shop.dump", {**RESTORE, "timeout": 0.6}, "TIMEOUT"),
     "no room": (*SMALL, "shop.dump", {**RESTORE, "work_dir": "/mnt/small"}, "NO_SPACE"),
     "no room for the folder": ("", "", "shop.dump", {**RESTORE, "work_dir": "/proc/nowhere"}, "NO_SPACE"),
-    "nobody to ask": ("", "", "app.db", {"level": "queries", "checks": ROWS}, "CHECK_NOT_MADE"),
+    "nobody to ask": ("", "", "files.tar.gz", {"level": "queries", "checks": ROWS}, "CHECK_NOT_MADE"),
     "a level too low to ask": ("", "", "shop.dump", {"checks": ROWS}, "CHECK_NOT_MADE"),
     "nothing to compare with": ("", "", "shop.dump", {"level": "rows"}, "NO_REFERENCE"),
 }
