@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from calendar import timegm
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional
@@ -21,6 +22,8 @@ COMPOSE_SECONDS = 600
 LOG_LINES = 20
 ESTABLISHED = "01"
 KILLED = 137
+# Docker, too, takes a container for started after so long, and begins its restarts anew.
+STARTED_SECONDS = 10
 LOOPBACKS = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
 
 
@@ -36,10 +39,15 @@ class Container:
     exit_code: int
     out_of_memory: bool
     pid: int
+    started: float
 
     @property
     def runs(self) -> bool:
         return self.status == "running"
+
+    def steady(self, now: float) -> bool:
+        """Whether it runs to stay. One that Docker started again once, some time ago, needs nothing."""
+        return self.runs and (not self.restarts or now - self.started >= STARTED_SECONDS)
 
     @property
     def trouble(self) -> str:
@@ -69,9 +77,16 @@ def containers(text: str) -> list[Container]:
                 exit_code=state.get("ExitCode", 0),
                 out_of_memory=bool(state.get("OOMKilled")),
                 pid=state.get("Pid", 0),
+                started=moment(state.get("StartedAt", "")),
             )
         )
     return sorted(found, key=lambda container: container.name)
+
+
+def moment(text: str) -> float:
+    """Seconds since 1970 from Docker's time, which has nine digits after the point; 0 for one that never started."""
+    head, _point, _rest = text.rstrip("Z").partition(".")
+    return float(timegm(time.strptime(head, "%Y-%m-%dT%H:%M:%S"))) if head and not head.startswith("0001") else 0.0
 
 
 def last_exit(text: str) -> Optional[int]:

@@ -66,7 +66,7 @@ class Slot:
         return [each for each in found if names is None or each.name in names]
 
     def running(self, names: Collection[str]) -> bool:
-        return {each.name for each in self.containers(names) if each.runs and not each.restarts} == set(names)
+        return {each.name for each in self.containers(names) if each.steady(time.time())} == set(names)
 
     def up(self, names: Sequence[str]) -> None:
         if names:

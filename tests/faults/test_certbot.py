@@ -6,6 +6,9 @@ import pytest
 
 from .conftest import ROOT, until
 
+# An authority of its own and renewals; the scenarios of the role stand for it on every commit.
+pytestmark = pytest.mark.nightly
+
 ASK = {"ansible.builtin.package_facts": {}}
 INCLUDE = {"ansible.builtin.include_role": {"name": "shipshape.stack.certbot"}}
 ROLE = [{"hosts": "all", "become": True, "gather_facts": False, "tasks": [ASK, INCLUDE]}]

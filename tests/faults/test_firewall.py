@@ -11,6 +11,9 @@ import pytest
 
 from .conftest import ROOT, until
 
+# Every change of rules is tried in a network of its own; the scenarios of the role stand for it on every commit.
+pytestmark = pytest.mark.nightly
+
 ALL = "d12,d13"
 FILES = "/etc/default/ufw /etc/ufw/*.conf /etc/ufw/*.rules"
 SSH = {"rule": "allow", "proto": "tcp", "to_port": 22}

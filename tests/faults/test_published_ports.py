@@ -14,6 +14,9 @@ import pytest
 
 from .conftest import ROOT, Group, until
 
+# Docker on two hosts and a neighbour for each kind; the scenario docker_full stands for it on every commit.
+pytestmark = pytest.mark.nightly
+
 DOCKERS = ("d12", "d13")
 NEIGHBOURS = {"friend": 11, "stranger": 12}
 CONTAINERS = {"d12": ("172.27", "fd00:d12"), "d13": ("172.17", "fd00:d13")}

@@ -20,6 +20,9 @@ def test_round(host):
     assert found["artefacts"] == ["files-settings.tar.gz", "command-packages"]
     host.check_output(f"rm -r /srv/backups/sets/{name}; rm -r /etc/apt/apt.conf.d")
     assert host.check_output("shipshape backup fetch").strip() == name
+    verified = host.run("shipshape backup verify")
+    assert (verified.rc, "passed up to restore" in verified.stdout) == (0, True), verified.stderr
+    assert json.loads(host.check_output("shipshape backup list --json"))["sets"][0]["verified"]["verdict"] == "passed"
     restored = host.run(f"shipshape restore full {name} --only files --yes --no-safety")
     assert restored.rc == 0, restored.stderr
     assert "within the 60 s" in restored.stdout

@@ -60,6 +60,21 @@ def test_the_exit_status_of_a_container_that_was_started_again_is_that_of_its_la
     assert docker.last_exit(text) == last
 
 
+@pytest.mark.parametrize(
+    ("text", "now", "steady"),
+    [
+        (inspected(StartedAt="2026-11-26T15:00:00.123456789Z"), 1795705201, True),
+        (inspected(restarts=1, StartedAt="2026-11-26T15:00:00.123456789Z"), 1795705209, False),
+        (inspected(restarts=1, StartedAt="2026-11-26T15:00:00Z"), 1795705210, True),
+        (inspected(Status="exited", StartedAt="2026-11-26T15:00:00Z"), 1795709999, False),
+        (inspected(Status="created", StartedAt="0001-01-01T00:00:00Z"), 1795709999, False),
+    ],
+)
+def test_a_container_that_was_started_again_is_steady_after_ten_seconds(text, now, steady):
+    (found,) = docker.containers(text)
+    assert found.steady(now) is steady
+
+
 def test_no_containers():
     assert docker.containers("") == []
 
