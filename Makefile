@@ -57,7 +57,7 @@ faults: system $(VENV) ## Fault tests on real hosts, three files at a time, each
 
 ##@ Slower, by hand
 .PHONY: nightly
-nightly: system $(VENV) ## Fault tests that are long and change rarely: lockouts, bans, PostgreSQL, grades
+nightly: system $(VENV) ## Fault tests that are long, of roles that change rarely; over an hour
 	$(FAULTS) -m nightly
 
 .PHONY: vm-test

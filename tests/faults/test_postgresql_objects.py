@@ -11,6 +11,9 @@ import pytest
 
 from .conftest import until
 
+# Forty plans against real servers; the scenarios of the role stand for it on every commit.
+pytestmark = pytest.mark.nightly
+
 INSTALL = (
     "apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -qqy --no-install-recommends"
     " postgresql python3-psycopg >/dev/null 2>&1"

@@ -8,6 +8,9 @@ import re
 
 import pytest
 
+# Kills and power cuts at every seam, ten minutes of them; the scenarios of the role stand for it on every commit.
+pytestmark = pytest.mark.nightly
+
 FACTS = {"gather_facts": True, "gather_subset": ["!all", "!min", "distribution", "hardware", "network"]}
 ASK = {"ansible.builtin.package_facts": {}}
 INCLUDE = {"ansible.builtin.include_role": {"name": "shipshape.stack.redis"}}

@@ -11,6 +11,9 @@ import pytest
 
 from .conftest import ROOT
 
+# Whole runs of site.yml, killed and repeated; the scenario site_default stands for it on every commit.
+pytestmark = pytest.mark.nightly
+
 SITE = "playbooks/site.yml"
 # "correct horse", as mkpasswd would have written it.
 HASH = "$6$saltsalt$hRM5XZ86KXEw9UOmjigeVqFgULtFB2sgpC9lXQDfMib3Zgw7mEiUvBJI2EplzfAqxL5Vvwp2scFtv/uamSo5z0"
