@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from ._backup_manifest import COMPONENTS, BackupError
+from ._verify_model import LEVELS
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 # Names that mean something to the command itself.
 MANUAL, SAFETY = "manual", "safety"
 KEEP = ("keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
+CRON = re.compile(r"(@[a-z]+|([-0-9*,/a-zA-Z]+ ){4}[-0-9*,/a-zA-Z]+)")
 REPOSITORY = re.compile(r"(/|sftp:|s3:).+")
 
 
@@ -84,6 +86,13 @@ APP_KEYS = {
     "units": Key(TEXTS, []),
     "containers": Key(FLAG, True),
 }
+DRILL_KEYS = {
+    "cron": Key(TEXT, "30 5 * * 0"),
+    "jitter": Key(NUMBER, 1800),
+    "level": Key(TEXT, "integrity"),
+    "source": Key(TEXT, ""),
+    "timeout": Key(NUMBER, 21600),
+}
 NOTIFY_KEYS = {"webhook": Key(TEXT, ""), "mail": Key(TEXT, ""), "ping": Key(TEXT, ""), "on": Key(TEXT, "failure")}
 TOP_KEYS = {
     "host": Key(TEXT, required=True),
@@ -97,6 +106,7 @@ TOP_KEYS = {
     "copies_min": Key(NUMBER, 1),
     "apps": Key([dict], []),
     "notify": Key(dict, {}),
+    "drill": Key(dict, {}),
     "rto_seconds": Key(NUMBER, 3600),
     "rpo_seconds": Key(NUMBER, 86400),
     "gate_schedule": Key(TEXT, "daily"),
@@ -122,6 +132,7 @@ def normal(document: Mapping[str, Any]) -> dict[str, Any]:
     found["copies"] = [_filled(each, COPY_KEYS) for each in found["copies"]]
     found["apps"] = [_filled(each, APP_KEYS) for each in found["apps"]]
     found["notify"] = _filled(found["notify"], NOTIFY_KEYS)
+    found["drill"] = _filled(found["drill"], DRILL_KEYS)
     return found
 
 
@@ -145,6 +156,7 @@ def problems(document: Any) -> list[str]:
         wrong for number, each in enumerate(document["apps"]) for wrong in _entry(f"apps[{number}]", each, APP_KEYS)
     ]
     found += _entry("notify", document["notify"], NOTIFY_KEYS)
+    found += _entry("drill", document["drill"], DRILL_KEYS)
     return found or list(_together(normal(document)))
 
 
@@ -197,11 +209,14 @@ def _schedule(path: str, name: str, entry: Any) -> Iterator[str]:
         yield f"{path}: use small letters, digits, - and _, and none of {MANUAL}, {SAFETY}"
     if not isinstance(entry, Mapping):
         return
-    cron = entry.get("cron")
-    if isinstance(cron, str) and not re.fullmatch(r"(@[a-z]+|([-0-9*,/a-zA-Z]+ ){4}[-0-9*,/a-zA-Z]+)", cron):
-        yield f"{path}.cron is {cron!r}: five fields as in crontab(5), such as '0 2 * * *'"
+    yield from _cron(path, entry.get("cron"))
     if not any(isinstance(entry.get(key), int) and entry[key] > 0 for key in KEEP):
         yield f"{path} keeps nothing: give one of {', '.join(KEEP)}"
+
+
+def _cron(path: str, cron: Any) -> Iterator[str]:
+    if isinstance(cron, str) and not CRON.fullmatch(cron):
+        yield f"{path}.cron is {cron!r}: five fields as in crontab(5), such as '0 2 * * *'"
 
 
 def _copy(path: str, entry: Any) -> Iterator[str]:
@@ -232,6 +247,13 @@ def _together(document: Mapping[str, Any]) -> Iterator[str]:
             for schedule in each["schedules"]:
                 if schedule not in document["schedules"]:
                     yield f"{kind}: {each['name']} names the schedule {schedule!r}, which is not among schedules"
+    drill = document["drill"]
+    if drill["cron"]:
+        yield from _cron("drill", drill["cron"])
+    if drill["level"] not in LEVELS:
+        yield f"drill.level is {drill['level']!r}: there are {', '.join(LEVELS)}"
+    if drill["source"] not in ("", "here", *(each["name"] for each in document["copies"])):
+        yield f"drill.source is {drill['source']!r}: one of copies, or here"
     if document["notify"]["on"] not in ("failure", "always"):
         yield f"notify.on is {document['notify']['on']!r}: failure or always"
     if document["copies_min"] > 1 + len(document["copies"]):

@@ -39,6 +39,7 @@ def config(options: Mapping[str, Any], secrets: str = "/etc/shipshape/backup") -
         "copies_min": options["backup_copies_min"],
         "apps": list(options["backup_apps"]),
         "notify": dict(options["backup_notify"]),
+        "drill": dict(options["backup_drill"]),
         "rto_seconds": options["backup_rto_seconds"],
         "rpo_seconds": options["backup_rpo_seconds"],
     }

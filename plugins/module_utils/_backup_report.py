@@ -44,11 +44,16 @@ def metrics(memory: Mapping[str, Any], sets: Sequence[str], copied: Sequence[str
     found["sets_verified"].append(("", passed))
     found["copies"].append(("", copies(memory, copied[-1]) if copied else 0))
     found["copies_wanted"].append(("", copies_min))
+    return exposition("shipshape_backup", HELP, found)
+
+
+def exposition(prefix: str, texts: Mapping[str, str], found: Mapping[str, Sequence[tuple[str, float]]]) -> str:
+    """Gauges in Prometheus' text format: by name, the values with their labels."""
     lines = []
     for name, values in found.items():
         if values:
-            full = f"shipshape_backup_{name}"
-            lines += [f"# HELP {full} {HELP[name]}", f"# TYPE {full} gauge"]
+            full = f"{prefix}_{name}"
+            lines += [f"# HELP {full} {texts[name]}", f"# TYPE {full} gauge"]
             lines += [f"{full}{label} {value:.10g}" for label, value in values]
     return "\n".join(lines) + "\n"
 
@@ -84,7 +89,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "There is no backup set on this host.\n"
     head = ("SET", "SCHEDULE", "AGE", "SIZE", "COPIES", "VERIFIED", "ARTEFACTS")
-    lines = [head, *(_row(each) for each in rows)]
+    return columns(head, [_row(each) for each in rows])
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for a terminal."""
+    lines = [head, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "".join("  ".join(map(str.ljust, line, widths)).rstrip() + "\n" for line in lines)
 

@@ -16,6 +16,7 @@ from . import _backup_manifest as manifest
 from ._backup_host import execute, read_json, write_atomically
 from ._backup_manifest import BackupError
 from ._backup_restore_db import Restore
+from ._backup_restore_file import FileRestore
 from ._backup_restore_rest import FilesRestore, RedisRestore, SqliteRestore
 from ._backup_sets import Store
 
@@ -45,6 +46,8 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     down_seconds: float = 0.0
+    # Whether anything was there before that it took the place of.
+    replaced: bool = True
 
 
 def component_of(config: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,15 +83,49 @@ def restore_database(
     store, start = Store(config), time.monotonic()
     name, document, entry = set_with(store, database, name)
     part = Restore(component_of(config, entry), store.sets / name, document, entry, into or database, say)
-    outcome = Outcome(name)
-    users = [] if into else [each for each in config["apps"] if database in each["databases"]]
-    _change(store, [(entry["name"], part)], users, outcome, say)
+    return _one_database(config, store, part, Outcome(name), start, say)
+
+
+def _one_database(
+    config: Mapping[str, Any], store: Store, part: Restore, outcome: Outcome, start: float, say: Say
+) -> Outcome:
+    users = [each for each in config["apps"] if part.name in each["databases"]]
+    _change(store, [(part.entry["name"], part)], users, outcome, say)
+    outcome.replaced = part.replaced
     if part.replaced:
         outcome.notes.append(
             f"the database of before is kept as {part.before}; drop it when you do not need it any more"
         )
     outcome.seconds = time.monotonic() - start
     return outcome
+
+
+def artefact_of(store: Store, path: Path) -> Optional[tuple[str, str]]:
+    """The set and the database of a file that is a dump of one of this host's sets."""
+    if path.parent.parent != store.sets or not manifest.is_id(path.parent.name):
+        return None
+    name = path.parent.name
+    for entry in manifest.having(store.read(name), "pg_custom"):
+        if entry["name"] == path.name:
+            return name, entry["source"]["database"]
+    raise BackupError(f"{path} is no dump of a database: `shipshape restore full {name}` puts all of the set back")
+
+
+def postgresql_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The server that a file is restored into."""
+    for each in config["components"]:
+        if each["type"] == "postgresql":
+            return dict(each)
+    raise BackupError("this host's configuration has no component of the type postgresql to restore into")
+
+
+def restore_file(
+    config: Mapping[str, Any], component: Mapping[str, Any], path: Path, found: Mapping[str, Any], into: str, say: Say
+) -> Outcome:
+    """A dump that no run of this host made. What it replaces is kept, as with any other."""
+    start = time.monotonic()
+    part = FileRestore(component, path, found, into, say)
+    return _one_database(config, Store(config), part, Outcome(str(path)), start, say)
 
 
 def restore_full(config: Mapping[str, Any], name: str, only: Sequence[str], say: Say) -> Outcome:

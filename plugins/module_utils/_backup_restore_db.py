@@ -59,7 +59,7 @@ class Restore:
 
     def prepare(self) -> None:
         """A new database that is proven to be what was backed up. The one that is there is not touched."""
-        path = check_artefact(self.folder, self.entry)
+        path = self._whole()
         with postgresql.connected(self.component, autocommit=True) as connection:
             server = postgresql.version(connection)
             old, new = (int(each.partition(".")[0]) for each in (self.source["server_version"], server))
@@ -68,7 +68,9 @@ class Restore:
                     f"the dump is of PostgreSQL {old}, and the server is {new}: restore to {old} or newer"
                 )
             self._drop_left(connection)
-            self._bring_roles(connection, path, server)
+            missing = self._roles(path, server) - {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+            if missing:
+                self._bring_roles(missing)
             connection.execute(create_statement(self.fresh, self.source))
         try:
             self._fill(path, server)
@@ -85,15 +87,18 @@ class Restore:
             if postgresql.ASIDE.search(name):
                 connection.execute(f"DROP DATABASE {quoted(name)} WITH (FORCE)")
 
-    def _bring_roles(self, connection: Any, path: Path, server: str) -> None:
+    def _whole(self) -> Path:
+        """The file, once it is known to be what the run wrote."""
+        return check_artefact(self.folder, self.entry)
+
+    def _roles(self, path: Path, server: str) -> set[str]:
+        """Those that it cannot be restored without."""
         with path.open("rb") as handle:
             argv = [postgresql.program(server, "pg_restore"), "--schema-only", "-f", "-"]
             _rc, out, _said = execute(argv, f"{path.name}: its schema", self.component["timeout"], handle)
-        needed = roles_needed(out.decode("utf-8", "replace")) | roles_of_source(self.source)
-        there = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
-        missing = needed - there
-        if not missing:
-            return
+        return roles_needed(out.decode("utf-8", "replace")) | roles_of_source(self.source)
+
+    def _bring_roles(self, missing: set[str]) -> None:
         entries = manifest.having(self.document, "pg_globals", port=self.source["port"])
         if not entries:
             raise BackupError(f"the roles {', '.join(sorted(missing))} are missing, and the set has none: create them")
@@ -119,13 +124,16 @@ class Restore:
     def _prove(self) -> None:
         with postgresql.connected(self.component, self.fresh) as connection:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            wrong = list(differences(self.entry, postgresql.counts(connection)))
-            if wrong:
-                raise BackupError(f"the restored {self.name} is not what was backed up: {'; '.join(wrong[:10])}")
+            self._compare(postgresql.counts(connection))
             connection.rollback()
             # Without statistics its first hours are slow ones.
             connection.autocommit = True
             connection.execute("ANALYZE")
+
+    def _compare(self, found: Mapping[str, Any]) -> None:
+        wrong = list(differences(self.entry, found))
+        if wrong:
+            raise BackupError(f"the restored {self.name} is not what was backed up: {'; '.join(wrong[:10])}")
 
     def drop(self) -> None:
         with contextlib.suppress(BackupError), postgresql.connected(self.component, autocommit=True) as connection:

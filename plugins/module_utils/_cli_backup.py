@@ -13,10 +13,11 @@ import sys
 import syslog
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import _cli_verify
+from . import _cli_drill, _cli_verify
 from ._backup_config import MANUAL, SAFETY, read
 from ._backup_copies import Target
 from ._backup_host import BusyError, gentle, one_at_a_time, stop_on_signals
@@ -61,6 +62,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     own = verbs.add_parser("verify", help="prove a set, or any file: exit status 0 passed, 1 failed, 2 not known")
     _cli_verify.configure(own)
     own.set_defaults(action_of=_cli_verify.run)
+    own = verbs.add_parser("drill", help="bring the newest sets from a copy, restore them aside, and time it")
+    _cli_drill.configure(own)
+    own.set_defaults(action_of=partial(_cli_drill.run, target_of=target_of, log=log))
 
 
 def run(arguments: argparse.Namespace) -> int:

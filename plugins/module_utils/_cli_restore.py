@@ -8,20 +8,34 @@ from __future__ import annotations
 import argparse
 import sys
 import syslog
+from pathlib import Path
 from typing import Any
 
 from ._backup_config import SAFETY
 from ._backup_host import BusyError, one_at_a_time, stop_on_signals
 from ._backup_manifest import BackupError
-from ._backup_restore import KINDS, Outcome, restore_database, restore_full, set_with
+from ._backup_restore import (
+    KINDS,
+    Outcome,
+    artefact_of,
+    postgresql_of,
+    restore_database,
+    restore_file,
+    restore_full,
+    set_with,
+)
+from ._backup_restore_file import looked_at
+from ._backup_restore_health import unhealthy
 from ._backup_run import run as run_schedule
 from ._backup_sets import Store
 from ._cli_backup import BUSY, CONFIG, FAILED, load, log
 
 NAME = "restore"
+UNWELL = 4
 HELP = "Put back what was backed up."
 EPILOG = (
-    "Exit status: 0 restored and proven, 1 failed and everything is as it was, 3 wrong arguments, 75 a run is at it."
+    "Exit status: 0 restored and proven, 1 failed and everything is as it was, 3 wrong arguments, 4 restored, but what"
+    " runs on the host is not well, 75 a run is at it."
 )
 
 
@@ -29,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default=CONFIG, metavar="FILE", help="default: %(default)s")
     verbs = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     own = verbs.add_parser("db", help="one database, under its own name or another")
-    own.add_argument("database")
+    own.add_argument("database", metavar="DATABASE|FILE", help="its name, or the path of a dump, whoever made it")
     own.add_argument("--set", metavar="ID", help="the set (default: the newest that has the database)")
     own.add_argument("--into", metavar="NAME", help="restore into this database, and leave the other one alone")
     _common(own, _db)
@@ -45,6 +59,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _common(parser: argparse.ArgumentParser, action: Any) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="for another run to end")
+    parser.add_argument(
+        "--health",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="for the checks of `shipshape health` to become healthy again; 0 for none (default: %(default)s)",
+    )
     parser.set_defaults(action_of=action)
 
 
@@ -61,10 +82,23 @@ def run(arguments: argparse.Namespace) -> int:
         log(syslog.LOG_ERR, f"restore: {exc}")
         sys.stderr.write(f"shipshape: {' '.join(str(exc).split())}\n")
         return FAILED
-    return _tell(outcome, config)
+    _tell(outcome, config)
+    return _ask(arguments, outcome)
 
 
-def _tell(outcome: Outcome, config: dict[str, Any]) -> int:
+def _ask(arguments: argparse.Namespace, outcome: Outcome) -> int:
+    """What came back is what was backed up. Whether the app can work with it, the app says."""
+    beside = getattr(arguments, "into", None) and not outcome.replaced
+    if not arguments.health or beside:
+        return 0
+    found = list(unhealthy(arguments.health))
+    for line in found:
+        log(syslog.LOG_ERR, f"after the restore: {line}")
+        sys.stderr.write(f"shipshape: restored, and not healthy: {line}\n")
+    return UNWELL if found else 0
+
+
+def _tell(outcome: Outcome, config: dict[str, Any]) -> None:
     goal = config["rto_seconds"]
     verdict = "within" if outcome.seconds <= goal else "MORE THAN"
     took = f"it took {outcome.seconds:.1f} s ({verdict} the {goal} s that are wanted)"
@@ -76,7 +110,6 @@ def _tell(outcome: Outcome, config: dict[str, Any]) -> int:
     for line in lines:
         log(syslog.LOG_INFO, line)
     sys.stdout.write("\n".join(lines) + "\n")
-    return 0
 
 
 def say(text: str) -> None:
@@ -97,10 +130,28 @@ def confirm(arguments: argparse.Namespace, what: str, word: str) -> None:
 def _db(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
     store = Store(config)
     store.prepare()
-    name, _document, _entry = set_with(store, arguments.database, arguments.set)
-    target = arguments.into or arguments.database
-    confirm(arguments, f"the database {target} will be replaced by {arguments.database} of {name}", target)
-    return restore_database(config, arguments.database, name, arguments.into, say)
+    database, name = arguments.database, arguments.set
+    if "/" in database:
+        if name:
+            raise BackupError(f"{database} is a file, so leave --set out")
+        found = artefact_of(store, Path(database).absolute())
+        if not found:
+            return _file(arguments, config, Path(database).absolute())
+        name, database = found
+    name, _document, _entry = set_with(store, database, name)
+    target = arguments.into or database
+    confirm(arguments, f"the database {target} will be replaced by {database} of {name}", target)
+    return restore_database(config, database, name, arguments.into, say)
+
+
+def _file(arguments: argparse.Namespace, config: dict[str, Any], path: Path) -> Outcome:
+    component = postgresql_of(config)
+    found = looked_at(path, component["timeout"])
+    target = arguments.into or found.get("database")
+    if not target:
+        raise BackupError(f"{path} does not say which database it is of: name one by --into")
+    confirm(arguments, f"the database {target} will be replaced by what is in {path}", target)
+    return restore_file(config, component, path, found, target, say)
 
 
 def _full(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:

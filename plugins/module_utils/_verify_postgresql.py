@@ -16,9 +16,11 @@ from ._backup_schema import OURS, quoted
 from ._verify_artefact import Artefact
 from ._verify_model import Finding, finding, stop
 from ._verify_scratch import OWNER, Scratch, scratch
-from ._verify_stream import Clock, Pipe, opened
+from ._verify_stream import Clock, Pipe, opened, texts
 
 DATABASE = "verified"
+# Not that of root, whatever is in it; one that is there and no plain file would be warned of.
+NO_PASSWORDS = "/nonexistent"
 ERRORS = re.compile(r"(?:ERROR|pg_restore: error): ")
 EXTENSION = re.compile(r'extension "([^"]+)" is not available')
 NO_SPACE = "No space left on device"
@@ -104,7 +106,7 @@ class Restored:
     def _connected(self, server: Scratch, database: str = DATABASE, **options: Any) -> Any:
         if postgresql.psycopg is None:
             raise stop("TOOL_MISSING", "this Python has no psycopg 3: install python3-psycopg", "restore")
-        where = {"host": server.socket, "user": OWNER, "port": 5432, "passfile": "/dev/null", "name": "scratch"}
+        where = {"host": server.socket, "user": OWNER, "port": 5432, "passfile": NO_PASSWORDS, "name": "scratch"}
         return postgresql.connected(where, database, **options)
 
     def _look(self, server: Scratch) -> None:
@@ -178,13 +180,8 @@ class Restored:
 
 def roles_needed_of_head(artefact: Artefact, clock: Clock) -> set[str]:
     """Of a plain dump all statements have to be read, as it has no table of contents."""
-    found: set[str] = set()
     with opened(artefact.path, artefact.options["decrypt"], clock) as stack:
-        rest = b""
-        while chunk := stack.top.read(1 << 20):
-            lines, _newline, rest = (rest + chunk).rpartition(b"\n")
-            found |= roles_needed(lines.decode("utf-8", "replace"))
-        return found | roles_needed(rest.decode("utf-8", "replace"))
+        return {role for text in texts(stack.top) for role in roles_needed(text)}
 
 
 def dropped(entry: Mapping[str, Any], there: Mapping[str, int], options: Mapping[str, Any]) -> Iterator[Finding]:

@@ -39,6 +39,10 @@ WRONG = [
     (("copies", 0, "repository"), "s3:https://key:secret@host/b", "has a password in it"),
     (("copies_min",), 3, "copies_min is 3"),
     (("notify",), {"on": "never"}, "notify.on is 'never'"),
+    (("drill",), {"cron": "weekly"}, "drill.cron is 'weekly'"),
+    (("drill",), {"level": "restored"}, "drill.level is 'restored'"),
+    (("drill",), {"source": "beside"}, "drill.source is 'beside'"),
+    (("drill",), {"when": "x"}, "drill.when is not an option"),
     (("host",), 5, "host must be a text"),
 ]
 
@@ -61,6 +65,11 @@ def test_defaults_are_filled_in():
     assert found["schedules"]["daily"]["keep_weekly"] == 0
     assert found["folder"] == "/var/backups/shipshape"
     assert config.read(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize("drill", [{}, {"cron": ""}, {"source": "away", "level": "rows"}, {"source": "here"}])
+def test_drills_that_are_allowed(drill):
+    assert config.problems({**GOOD, "drill": drill}) == []
 
 
 def test_which_parts_a_schedule_has():
@@ -86,6 +95,7 @@ ROLE = {
     "backup_copies_min": 2,
     "backup_apps": [],
     "backup_notify": {},
+    "backup_drill": {},
     "backup_host_name": "db1",
     "backup_folder": "/var/backups/shipshape",
     "backup_rto_seconds": 3600,

@@ -1,0 +1,356 @@
+"""Drills, restores of files that no run of ours made, and what the five guides do instead: their commands, word for
+word but for names, on the same host. Each of those is run first, to show what it hides, and then ours."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from .conftest import Group
+from .test_backup import COPY, READY, SETUP, configure, is_fine
+
+SETS = "/var/backups/shipshape/sets"
+PSQL = "cd /; runuser -u postgres -- psql -XqAt"
+# The folder is postgres', so that its programs can write there, as in the guides.
+MORE = f"""
+mkdir -p /srv/dumps /srv/guide /var/lib/prometheus/node-exporter; chown postgres /srv/dumps /srv/guide; cd /
+apt-get install -yqq --no-install-recommends cron >/dev/null 2>&1
+{PSQL} -d shop -c "CREATE SEQUENCE numbers OWNED BY orders.id" -c "ALTER TABLE orders ADD PRIMARY KEY (id)"
+"""
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory):
+    group = Group("faults-restore", tmp_path_factory.mktemp("f"), h="trixie")
+    group.bring_command()
+    group.shell("h", SETUP + MORE)
+    yield group
+    group.down()
+
+
+@pytest.fixture(scope="module")
+def host(group):
+    return lambda script: group.shell("h", script)
+
+
+@pytest.fixture(autouse=True)
+def configured(host):
+    configure(host)
+
+
+def tried(host, command, after=""):
+    """Exit status and output of one command, and what a second one says afterwards."""
+    said = host(f"({command}) >/tmp/said 2>&1 && rc=0 || rc=$?; echo $rc; {after or ':'}; echo ---; cat /tmp/said")
+    status, _newline, rest = said.partition("\n")
+    seen, _line, output = rest.partition("---\n")
+    return int(status), " ".join(output.split()), seen.strip()
+
+
+def rows(host, database="shop"):
+    return int(host(f"{PSQL} -d {database} -c 'SELECT count(*) FROM orders'"))
+
+
+# Drills
+
+
+def drilled(host, *words):
+    rc, said, _seen = tried(host, f"shipshape backup drill --json {' '.join(words)}")
+    assert said.startswith("{"), said
+    return rc, json.loads(said)
+
+
+def test_a_drill_without_a_set_is_no_success(host):
+    rc, said, _seen = tried(host, "shipshape backup drill")
+    assert rc == 1
+    assert "there is no set" in said
+
+
+def test_a_drill_brings_the_copy_restores_it_and_times_it(host):
+    configure(host, copies=[COPY], copies_min=2)
+    name = is_fine(host)[-1]
+    host(f"mv {SETS}/{name}/postgresql-shop.dump /root/shop.dump")  # what is here is not what is drilled
+    rc, report = drilled(host)
+    host(f"mv /root/shop.dump {SETS}/{name}/postgresql-shop.dump")
+    assert (rc, report["verdict"], report["findings"]) == (0, "passed", []), report
+    assert [(each["id"], each["source"]) for each in report["sets"]] == [(name, "away")]
+    assert 0 < report["rto_seconds"] < 3600
+    assert 0 < report["rpo_seconds"] < 3600
+    assert host("ls /var/lib/shipshape/backup/drill 2>/dev/null || true") == ""
+    # Here the same set is as good.
+    rc, report = drilled(host, "--from", "here", "--level", "rows")
+    assert (rc, report["sets"][0]["source"]) == (0, "here"), report
+    table = host("shipshape backup drill --list").splitlines()
+    assert [line.split()[2:4] for line in table[1:]] == [["passed", "here"], ["passed", "away"]]
+    metrics = host("cat /var/lib/prometheus/node-exporter/shipshape_drill.prom || true")
+    assert metrics == ""  # no metrics_file is configured
+
+
+def test_metrics_of_a_drill(host):
+    configure(host, metrics_file="/var/lib/prometheus/node-exporter/shipshape_backup.prom")
+    is_fine(host)
+    assert drilled(host, "--level", "checksum")[0] == 0
+    metrics = host("cat /var/lib/prometheus/node-exporter/shipshape_drill.prom")
+    assert "shipshape_drill_passed 1\n" in metrics
+    assert "shipshape_drill_rto_target_seconds 3600\n" in metrics
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"), [({"rto_seconds": 1}, "RTO_EXCEEDED"), ({"rpo_seconds": 1}, "RPO_EXCEEDED"), ({}, None)]
+)
+def test_a_drill_is_held_against_its_targets(host, changes, found):
+    configure(host)
+    is_fine(host)
+    configure(host, **changes)
+    rc, report = drilled(host, "--level", "restore")
+    assert (rc, [each["id"] for each in report["findings"]]) == ((1, [found]) if found else (0, []))
+
+
+def test_a_drill_finds_a_broken_copy_and_a_missing_one(host):
+    configure(host, copies=[COPY], copies_min=2)
+    is_fine(host)
+    host("cp -a /srv/away /srv/kept; find /srv/away/data -type f | while read -r p; do chmod u+w $p;"
+         " printf x | dd of=$p bs=1 seek=42 conv=notrunc status=none; done")  # fmt: skip
+    rc, said, _seen = tried(host, "shipshape backup drill")
+    host("rm -rf /srv/away; mv /srv/kept /srv/away")
+    assert rc == 1, said
+    name = is_fine(host)[-1]
+    restic = "restic -r /srv/away --password-file /etc/shipshape/copy.password"
+    newest = f"{restic} snapshots --json --path {SETS}/{name}"
+    read = "python3 -c 'import json, sys; print(json.load(sys.stdin)[0][\"id\"])'"
+    host(f"{restic} -q forget $({newest} | {read})")
+    rc, report = drilled(host)
+    assert (rc, [each["id"] for each in report["findings"]]) == (1, ["OFFSITE_MISSING"])
+    is_fine(host)
+    assert drilled(host, "--level", "decode")[0] == 0
+
+
+# Restores
+
+
+def dump(host, name, *words, then=""):
+    host(f"cd /; runuser -u postgres -- pg_dump {' '.join(words)} shop {then} > /srv/dumps/{name}")
+    return f"/srv/dumps/{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "then"),
+    [
+        ("custom", ["-Fc"], ""),
+        ("tar", ["-Ft"], ""),
+        ("plain", [], ""),
+        ("plain.gz", [], "| gzip"),
+        ("custom.zst", ["-Fc", "-Z0"], "| zstd -q"),
+    ],
+)
+def test_a_dump_of_anybodys_comes_back(host, name, words, then):
+    host("command -v zstd >/dev/null || apt-get install -yqq zstd >/dev/null 2>&1")
+    path = dump(host, name, *words, then=then)
+    before = rows(host)
+    host(f"{PSQL} -d shop -c 'DELETE FROM orders WHERE id <= 10'")
+    beside = tried(host, f"shipshape restore db {path} --into shop_look --yes", f"{PSQL} -d shop_look -c 'SELECT 1'")
+    assert (beside[0], beside[2]) == (0, "1"), beside
+    assert (rows(host, "shop_look"), rows(host)) == (before, before - 10)
+    rc, said, _seen = tried(host, f"shipshape restore db {path} --into shop --yes")
+    assert rc == 0, said
+    assert "the database of before is kept as shop__before_" in said
+    assert rows(host) == before
+    owner = "SELECT pg_get_userbyid(datdba) || ' ' || (SELECT tableowner FROM pg_tables WHERE tablename = 'orders')"
+    assert host(f"{PSQL} -d shop -c \"{owner} FROM pg_database WHERE datname = 'shop'\"").strip() == "shop shop"
+    drop = "SELECT format('DROP DATABASE %I;', datname) FROM pg_database WHERE datname ~ '^shop_(look|_before)'"
+    host(f'{PSQL} -c "{drop}" | {PSQL} -f -')
+
+
+PG_DUMP = "runuser -u postgres -- pg_dump"
+BAD = {
+    "cut": (f"{PG_DUMP} -Fc shop | head -c 300000", "TRUNCATED"),
+    "gzip of nothing": (f"{PG_DUMP} -h 127.0.0.1 -p 9 shop 2>/dev/null | gzip", "EMPTY_ARTEFACT"),
+    "of a whole cluster": ("runuser -u postgres -- pg_dumpall", "psql"),
+    "with --create": (f"{PG_DUMP} -C shop", "leads into another database"),
+    "of a role that is missing": (f"{PG_DUMP} shop | sed 's/OWNER TO shop/OWNER TO gone/'", "the roles gone are"),
+    "an error in it": (f"{PG_DUMP} shop | sed 's/^COPY public.orders/COPY nothere/'", "nothere"),
+    "no dump": ("tar -C /etc -c redis", "no dump of a database, but tar"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_dump_that_is_not_whole_changes_nothing(host, kind):
+    command, words = BAD[kind]
+    host(f"cd /; ({command}) > /srv/dumps/bad || true")
+    before = rows(host)
+    names = f'{PSQL} -c "SELECT count(*) FROM pg_database"'
+    there = host(names)
+    rc, said, _seen = tried(host, "shipshape restore db /srv/dumps/bad --into shop --yes")
+    assert rc == 1, said
+    if kind != "of a whole cluster":
+        assert words in said
+    assert (rows(host), host(names)) == (before, there)
+
+
+def test_a_file_of_a_set_is_restored_by_its_manifest(host):
+    name = is_fine(host)[-1]
+    before = rows(host)
+    rc, said, _seen = tried(host, f"shipshape restore db {SETS}/{name}/postgresql-shop.dump --into shop_two --yes")
+    assert rc == 0, said
+    assert f"from {name}" in said
+    assert rows(host, "shop_two") == before
+    rc, said, _seen = tried(host, f"shipshape restore db {SETS}/{name}/postgresql-globals.sql --yes")
+    assert (rc, "no dump of a database" in said) == (1, True)
+    host(f"{PSQL} -c 'DROP DATABASE shop_two'")
+
+
+@pytest.mark.parametrize(("port", "status"), [(6379, 0), (9, 4)])
+def test_the_host_is_asked_how_it_is_after_a_restore(host, port, status):
+    is_fine(host)
+    full = {"name": "disk", "type": "disk", "path": "/", "degraded_percent": 0, "unhealthy_percent": 1}
+    checks = {"checks": [{"name": "cache", "type": "tcp", "host": "127.0.0.1", "port": port}, full]}
+    host(f"cat >/etc/shipshape/health.json <<'END'\n{json.dumps(checks)}\nEND")
+    rc, said, _seen = tried(host, "shipshape restore db shop --yes --health 2")
+    host("rm /etc/shipshape/health.json")
+    assert rc == status, said
+    assert ("restored, and not healthy: cache" in said) == bool(status)
+    assert "disk" not in said
+    assert "restored postgresql-shop.dump" in said
+
+
+# The guides
+
+
+def guide(host, script):
+    """A script of a guide: what its exit status says, and what it left."""
+    return tried(host, f"cd /srv/guide; rm -rf /srv/guide/*; bash -c '{script}'", "ls /srv/guide | tr '\\n' ' '")
+
+
+DOWN = "systemctl stop postgresql@17-main"
+UP = "systemctl start postgresql@17-main"
+
+
+def test_guide_v_a_server_that_is_down_makes_a_good_backup(host):
+    """S1: the exit status is gzip's, and gzip of nothing is whole."""
+    old = 'touch -d "40 days ago" vm_backup_1.sql.gz'
+    pipe = "pg_dump -U vm_user -h localhost shop | gzip > vm_backup_2.sql.gz"
+    verify = "gunzip -t vm_backup_2.sql.gz"
+    clean = 'find . -name "vm_backup_*.sql.gz" -mtime +30 -delete'
+    host(DOWN)
+    rc, said, left = guide(
+        host, f"{old}; {pipe}; if [ $? -eq 0 ]; then {verify} && {clean} && echo uploaded; else exit 1; fi"
+    )
+    assert (rc, left) == (0, "vm_backup_2.sql.gz"), "the guide's way has been mended"
+    assert said.endswith("uploaded")
+    assert host("stat -c %s /srv/guide/vm_backup_2.sql.gz").strip() == "20"
+    sets = host(f"ls {SETS}")
+    rc, said, _seen = tried(host, "shipshape backup run")
+    host(UP)
+    assert (rc, "cannot log in" in said) == (1, True)
+    assert host(f"ls {SETS}") == sets
+    # And what the guide made is no backup to us.
+    rc, said, _seen = tried(host, "shipshape backup verify --set /srv/guide/vm_backup_2.sql.gz --level exists")
+    assert (rc, "EMPTY_ARTEFACT" in said) == (1, True)
+
+
+def test_guides_o_and_f_a_failed_dump_is_packed_and_the_good_ones_go(host):
+    """S1: nothing looks at any exit status at all."""
+    script = (
+        'touch -d "40 days ago" flagwise_1.sql.gz; pg_dump -h localhost -U x -d shop > flagwise_2.sql;'
+        " gzip flagwise_2.sql;"
+        ' find . -name "*.sql.gz" -mtime +30 -delete'
+    )
+    host(DOWN)
+    rc, _said, left = guide(host, script)
+    host(UP)
+    assert (rc, left) == (0, "flagwise_2.sql.gz"), "the guide's way has been mended"
+    rc, said, _seen = tried(host, "shipshape backup verify --set /srv/guide/flagwise_2.sql.gz --level exists")
+    assert rc == 1, said
+
+
+def test_guide_v_the_second_line_of_cron_takes_the_first_ones_place(host, group):
+    """S2: `crontab -` replaces all there is."""
+    renew = "echo '0 12 * * * /usr/bin/certbot renew --quiet' | crontab -"
+    host(f"echo '0 2 * * * /opt/scripts/backup-db.sh' | crontab -; {renew}")
+    assert "backup" not in host("crontab -l; crontab -r"), "the guide's way has been mended"
+    role = [{"hosts": "all", "become": True, "gather_facts": False, "roles": ["shipshape.stack.backup"]}]
+    run = group.play(role, variables={"backup_components": [{"name": "etc", "type": "files", "paths": ["/etc/redis"]}]})
+    assert run.code == 0, run.output
+    host(renew)
+    lines = host("cat /etc/cron.d/shipshape-backup; crontab -r").splitlines()
+    assert [line for line in lines if "backup run --schedule daily" in line]
+    assert [line for line in lines if "backup drill" in line]
+
+
+def test_guide_v_a_restore_with_errors_is_a_restore(host):
+    """S3 and the guide's recovery: psql goes on after errors, and says 0."""
+    host(f"cd /; runuser -u postgres -- pg_dump shop | sed 's/^COPY public.orders/COPY public.nothere/' | gzip"
+         f" > /srv/guide.sql.gz; chmod 600 /srv/guide.sql.gz; {PSQL} -c 'CREATE DATABASE tried'")  # fmt: skip
+    way = "gunzip -t /srv/guide.sql.gz && gunzip -c /srv/guide.sql.gz | runuser -u postgres -- psql -d tried"
+    rc, said, _left = guide(host, way)
+    assert rc == 0, "the guide's way has been mended"
+    assert "ERROR" in said
+    assert rows(host, "tried") == 0
+    rc, said, _seen = tried(host, "shipshape backup verify --set /srv/guide.sql.gz --level restore")
+    assert (rc, "RESTORE_ERRORS" in said) == (1, True)
+    rc, said, _seen = tried(host, "shipshape restore db /srv/guide.sql.gz --into tried --yes")
+    assert (rc, "nothere" in said) == (1, True)
+    host(f"{PSQL} -c 'DROP DATABASE tried'")
+
+
+def test_guide_v_redis_reads_another_file_than_the_one_that_was_put_back(host):
+    """With the append-only file on, which the guide sets, dump.rdb is never read."""
+    again = f"systemctl restart redis-server; {READY}"
+    # A server that is told to stop while it writes the first one waits for ever.
+    written = "until redis-cli info persistence | grep -q aof_rewrite_in_progress:0; do sleep 0.1; done"
+    host(f"redis-cli config set appendonly yes >/dev/null; {written}; redis-cli config rewrite >/dev/null; {again}")
+    host("redis-cli set precious 1 >/dev/null; redis-cli --rdb /srv/guide.rdb >/dev/null")
+    name = is_fine(host)[-1]
+    lose = "redis-cli del precious >/dev/null"
+    way = (
+        "systemctl stop redis-server; cp /srv/guide.rdb /var/lib/redis/dump.rdb;"
+        " chown redis:redis /var/lib/redis/dump.rdb;"
+        f" systemctl start redis-server; {READY}"
+    )
+    rc, _said, seen = tried(host, f"{lose}; {way}", "redis-cli exists precious")
+    assert (rc, seen) == (0, "0"), "the guide's way has been mended"
+    rc, said, seen = tried(
+        host, f"shipshape restore full {name} --only redis --yes --no-safety", "redis-cli exists precious"
+    )
+    assert (rc, seen) == (0, "1"), said
+    host(again)
+    assert host("redis-cli exists precious").strip() == "1"
+
+
+def test_guide_d_a_copy_of_a_live_sqlite_file_lacks_what_was_written(host):
+    """S11: what is in the write-ahead log is not in the file."""
+    host("rm -f /srv/live.db*; sqlite3 /srv/live.db 'PRAGMA journal_mode=WAL; CREATE TABLE t (x)' >/dev/null")
+    writer = (
+        'import sqlite3, time; c = sqlite3.connect("/srv/live.db"); c.execute("PRAGMA wal_autocheckpoint=0");'
+        ' c.executemany("INSERT INTO t VALUES (?)", [(n,) for n in range(1000)]); c.commit(); time.sleep(30)'
+    )
+    host(f"python3 -c '{writer}' >/dev/null 2>&1 & sleep 1; echo $! >/run/writer")
+    rc, _said, _left = guide(host, "cp /srv/live.db app-1.db")
+    count = "sqlite3 /srv/guide/app-1.db 'SELECT count(*) FROM t'"
+    assert (rc, host(count).strip()) == (0, "0"), "the guide's way has been mended"
+    configure(host, components=[{"name": "live", "type": "sqlite", "path": "/srv/live.db"}])
+    name = is_fine(host)[-1]
+    host("kill $(cat /run/writer) || true")
+    assert host(f"sqlite3 {SETS}/{name}/sqlite-live.db 'SELECT count(*) FROM t'").strip() == "1000"
+
+
+def test_guides_v_and_d_a_dump_of_one_database_has_no_roles(host):
+    """S14: on a new server the owner is not there."""
+    name = is_fine(host)[-1]
+    host(
+        "cd /; runuser -u postgres -- pg_dump -Fc shop > /srv/guide.dump; pg_createcluster 17 other --start >/dev/null"
+    )
+    port = host("pg_lsclusters -h | awk '$2 == \"other\" {print $3}'").strip()
+    other = f"runuser -u postgres -- psql -XqAt -p {port}"
+    way = f'{other} -c "CREATE DATABASE shop" && runuser -u postgres -- pg_restore -p {port} -d shop < /srv/guide.dump'
+    rc, said, _left = guide(host, way)
+    assert (rc, 'role "shop" does not exist' in said) == (1, True), "the guide's way has been mended"
+    host(f"{other} -c 'DROP DATABASE shop'")
+    # A new host has the configuration of the old one, and its server.
+    pg = {"name": "postgresql", "type": "postgresql", "port": int(port)}
+    configure(host, components=[pg], apps=[])
+    rc, said, _seen = tried(host, f"shipshape restore full {name} --only postgresql --yes --no-safety")
+    assert rc == 0, said
+    owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'orders'"
+    assert host(f'{other} -d shop -c "{owner}"').strip() == "shop"
+    host("pg_dropcluster --stop 17 other")
