@@ -215,6 +215,40 @@ def test_copies_that_fail_fail_the_run_and_prune_nothing(host):
     is_fine(host)
 
 
+LISTEN = r"""
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        print(self.command, self.path, body, flush=True)
+        self.send_response(200)
+        self.end_headers()
+    do_GET = do_POST
+http.server.HTTPServer(("127.0.0.1", 8099), Handler).serve_forever()
+"""
+
+
+def test_who_is_to_be_told_is_told(host):
+    host("DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends curl dma >/dev/null 2>&1")
+    unit = "systemd-run --quiet --unit=told -p StandardOutput=append:/root/told python3 /root/listen.py"
+    ready = "until curl -so /dev/null http://127.0.0.1:8099/; do sleep 0.2; done; : >/root/told"
+    host(f"cat >/root/listen.py <<'END'\n{LISTEN}\nEND\n{unit}; {ready}")
+    url = "http://127.0.0.1:8099"
+    configure(host, notify={"webhook": f"{url}/hook", "ping": f"{url}/ping/7", "mail": "root"})
+    is_fine(host)
+    assert host("cat /root/told").split() == ["GET", "/ping/7"]
+    rc, _names, _said = backup(host, before="systemctl stop redis-server; : >/root/told",
+                               after=f"systemctl start redis-server; {READY}")  # fmt: skip
+    assert rc == 1
+    first, second = host("cat /root/told").splitlines()
+    assert first.split() == ["GET", "/ping/7/fail"]
+    content = json.loads(second.removeprefix("POST /hook "))
+    assert (content["host"], content["ok"]) == ("db1", False)
+    assert "Connection refused" in content["text"]
+    mail = "until grep -q 'Subject: backup daily on db1: FAILED' /var/mail/root 2>/dev/null; do sleep 0.2; done"
+    assert "Connection refused" in host(f'timeout 20 sh -c "{mail}"; cat /var/mail/root; systemctl stop told')
+
+
 def test_a_restore_that_fails_leaves_the_database(host):
     configure(host)
     name = is_fine(host)[-1]

@@ -269,12 +269,22 @@ def test_guide_v_the_second_line_of_cron_takes_the_first_ones_place(host, group)
     host(f"echo '0 2 * * * /opt/scripts/backup-db.sh' | crontab -; {renew}")
     assert "backup" not in host("crontab -l; crontab -r"), "the guide's way has been mended"
     role = [{"hosts": "all", "become": True, "gather_facts": False, "roles": ["shipshape.stack.backup"]}]
-    run = group.play(role, variables={"backup_components": [{"name": "etc", "type": "files", "paths": ["/etc/redis"]}]})
+    options = {"backup_components": [{"name": "etc", "type": "files", "paths": ["/etc/redis"]}]}
+    run = group.play(role, variables=options)
     assert run.code == 0, run.output
     host(renew)
     lines = host("cat /etc/cron.d/shipshape-backup; crontab -r").splitlines()
     assert [line for line in lines if "backup run --schedule daily" in line]
     assert [line for line in lines if "backup drill" in line]
+    sets = host(f"ls {SETS}")
+    absent = {**options, "backup_state": "absent"}
+    assert group.play(role, variables=absent).changed("h") == 1
+    assert (
+        host("ls /etc/cron.d/shipshape-backup /etc/shipshape/backup /etc/shipshape/backup.json 2>/dev/null || true")
+        == ""
+    )
+    assert host(f"ls {SETS}") == sets
+    assert group.play(role, variables=absent).changed("h") == 0
 
 
 def test_guide_v_a_restore_with_errors_is_a_restore(host):

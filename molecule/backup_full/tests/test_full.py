@@ -23,6 +23,8 @@ def test_round(host):
     verified = host.run("shipshape backup verify")
     assert (verified.rc, "passed up to restore" in verified.stdout) == (0, True), verified.stderr
     assert json.loads(host.check_output("shipshape backup list --json"))["sets"][0]["verified"]["verdict"] == "passed"
+    drill = host.run("shipshape backup drill")
+    assert (drill.rc, f"drill passed up to decode: {name} from beside" in drill.stdout) == (0, True), drill.stderr
     restored = host.run(f"shipshape restore full {name} --only files --yes --no-safety")
     assert restored.rc == 0, restored.stderr
     assert "within the 60 s" in restored.stdout
@@ -42,3 +44,4 @@ def test_cron_runs_it(host):
     lines = host.file("/etc/cron.d/shipshape-backup").content_string.splitlines()
     run = "*/30 * * * * root shipshape backup run --schedule often --jitter 5 --wait 3600 --quiet"
     assert run in lines
+    assert "0 6 * * 0 root shipshape backup drill --jitter 60 --quiet" in lines
