@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from . import _pitr_config
 from ._backup_manifest import COMPONENTS, BackupError
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -100,6 +101,7 @@ TOP_KEYS = {
     "rto_seconds": Key(NUMBER, 3600),
     "rpo_seconds": Key(NUMBER, 86400),
     "gate_schedule": Key(TEXT, "daily"),
+    "pitr": Key(dict, {}),
 }
 
 
@@ -145,6 +147,7 @@ def problems(document: Any) -> list[str]:
         wrong for number, each in enumerate(document["apps"]) for wrong in _entry(f"apps[{number}]", each, APP_KEYS)
     ]
     found += _entry("notify", document["notify"], NOTIFY_KEYS)
+    found += _pitr_config.shape(document["pitr"])
     return found or list(_together(normal(document)))
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import _cli_verify
+from . import _cli_pitr, _cli_verify
 from ._backup_config import MANUAL, SAFETY, read
 from ._backup_copies import Target
 from ._backup_host import BusyError, gentle, one_at_a_time, stop_on_signals
@@ -61,6 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     own = verbs.add_parser("verify", help="prove a set, or any file: exit status 0 passed, 1 failed, 2 not known")
     _cli_verify.configure(own)
     own.set_defaults(action_of=_cli_verify.run)
+    _cli_pitr.configure(verbs.add_parser("pitr", help=_cli_pitr.HELP))
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ import sys
 import syslog
 from typing import Any
 
+from . import _cli_pitr
 from ._backup_config import SAFETY
 from ._backup_host import BusyError, one_at_a_time, stop_on_signals
 from ._backup_manifest import BackupError
@@ -40,6 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--no-safety", action="store_true", help="make no backup before; for a new host with nothing on it"
     )
     _common(own, _full)
+    own = verbs.add_parser("pitr", help="all databases of the cluster as they were at a time")
+    _cli_pitr.configure_restore(own)
+    _common(own, _pitr)
 
 
 def _common(parser: argparse.ArgumentParser, action: Any) -> None:
@@ -115,3 +119,7 @@ def _full(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
                 f"no backup could be made before: {'; '.join(report.errors)}. With --no-safety none is made"
             )
     return restore_full(config, arguments.set, arguments.only, say)
+
+
+def _pitr(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
+    return _cli_pitr.recover(arguments, config, lambda what, word: confirm(arguments, what, word), say)
