@@ -1,7 +1,7 @@
 # Copyright (c) the shipshape.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`shipshape backup pitr` and `shipshape restore pitr`: base backups, a check that WAL is archived, recovery to a time."""
+"""`shipshape backup pitr` and `shipshape restore pitr`: base backups, a check of the archiving, recovery."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def _secrets(settings: Mapping[str, Any], secrets: Mapping[str, Any], escrow: st
     for name, value in sorted(secrets.items()):
         if not SECRET.fullmatch(name):
             yield (
-                f"backup_pitr_secrets.{name} is no secret of pgBackRest, such as repo1-cipher-pass or repo1-s3-key-secret:"
+                f"backup_pitr_secrets.{name} is no secret of pgBackRest, such as repo1-cipher-pass or repo1-s3-key:"
                 " put it into backup_pitr_settings"
             )
         elif not isinstance(value, str) or not value.strip() or "\n" in value:
@@ -143,8 +143,8 @@ def _secrets(settings: Mapping[str, Any], secrets: Mapping[str, Any], escrow: st
         )
     if "repo1-cipher-pass" in secrets and not escrow:
         yield (
-            "backup_pitr_escrow is empty: say where a copy of repo1-cipher-pass is kept outside of this host. Without it"
-            " the backups are lost together with the host"
+            "backup_pitr_escrow is empty: say where a copy of repo1-cipher-pass is kept outside of this host. Without"
+            " it the backups are lost together with the host"
         )
 
 

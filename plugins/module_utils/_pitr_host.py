@@ -11,11 +11,10 @@ import syslog
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Optional
 
-from . import _postgresql_cluster as server
 from . import _pitr_plan as plan
+from . import _postgresql_cluster as server
 from ._backup_host import as_user, execute, read_json, write_atomically
 from ._backup_manifest import BackupError
 from ._backup_sets import Store
@@ -28,7 +27,8 @@ JOURNAL, TIMELINES = "pitr-restore.json", "pitr-timelines.json"
 BACKUP_SECONDS = 86400
 STATE = r"""
 SELECT current_setting('archive_mode'), current_setting('archive_command'), failed_count,
-  coalesce(extract(epoch FROM last_archived_time), 0)::float8, coalesce(extract(epoch FROM last_failed_time), 0)::float8,
+  coalesce(extract(epoch FROM last_archived_time), 0)::float8,
+  coalesce(extract(epoch FROM last_failed_time), 0)::float8,
   coalesce(last_archived_wal, ''),
   (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name ~ '^[0-9A-F]{24}\.ready$'),
   (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size'),

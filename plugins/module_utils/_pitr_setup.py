@@ -1,7 +1,7 @@
 # Copyright (c) the shipshape.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Set archiving up on a cluster, or take it back: files, repository, stanza, one restart, and proof that WAL arrives."""
+"""Set archiving up on a cluster, or take it back: files, stanza, one restart, and proof that WAL arrives."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ def _stanza(stanza: str, cluster: Cluster, repository: Any, was_there: bool, out
     if repository.is_missing:
         if was_there:
             raise BackupError(
-                f"the repository has no stanza {stanza}, and had one: mount the repository that had it, or begin anew: run"
-                " the role with backup_pitr: false, then with true"
+                f"the repository has no stanza {stanza}, and had one: mount the repository that had it, or begin anew:"
+                " run the role with backup_pitr: false, then with true"
             )
         outcome.done.append(f"create the stanza {stanza}")
         if not dry:
@@ -138,8 +138,9 @@ def _stanza(stanza: str, cluster: Cluster, repository: Any, was_there: bool, out
         return
     if repository.version == str(version):
         raise BackupError(
-            f"the repository's stanza {stanza} is of another cluster (system {repository.system_id}, here {identity}): set"
-            f" another backup_host_name; or, if this one takes its place, run `pgbackrest --stanza={stanza} stanza-upgrade`"
+            f"the repository's stanza {stanza} is of another cluster (system {repository.system_id}, here {identity}):"
+            " set another backup_host_name; or, if this one takes its place, run"
+            f" `pgbackrest --stanza={stanza} stanza-upgrade`"
         )
     outcome.done.append(f"upgrade the stanza {stanza} to PostgreSQL {version}")
     if not dry:

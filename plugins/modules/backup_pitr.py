@@ -12,8 +12,8 @@ version_added: 0.1.0
 author:
   - The shipshape.stack maintainers (@shipshape)
 description:
-  - Writes C(/etc/pgbackrest/pgbackrest.conf) and a file in the cluster's C(conf.d), creates the stanza, restarts the server
-    once where C(archive_mode) needs it, and proves that a WAL segment arrives in the repository.
+  - Writes C(/etc/pgbackrest/pgbackrest.conf) and a file in the cluster's C(conf.d), creates the stanza, restarts the
+    server once where C(archive_mode) needs it, and proves that a WAL segment arrives in the repository.
   - A repository that had backups and is gone or empty is an error. It is not begun anew.
 attributes:
   check_mode: {support: full, description: Predicts changes without making them.}
@@ -56,8 +56,8 @@ options:
     default: 300
   queue_max:
     description: >-
-      How much WAL may wait for a repository that does not take it, such as V(1GiB). What is more is dropped, so that the
-      disk does not run full, and C(shipshape backup pitr check) reports it.
+      How much WAL may wait for a repository that does not take it, such as V(1GiB). What is more is dropped, so that
+      the disk does not run full, and C(shipshape backup pitr check) reports it.
     type: str
     default: 1GiB
   restart:
