@@ -137,12 +137,14 @@ def recover(
     with one_at_a_time("restore pitr", arguments.wait, host.LOCK):
         mended = bool(host.read_json(store.state / host.JOURNAL))
         notes = restore.put_back(store, say, keep=True)
+        if mended:
+            with restore.stopped(store.state, [], say):
+                pass  # starts the apps that it had stopped
         if arguments.mend:
-            outcome = Outcome("the data of before" if mended else "nothing: nothing was left", notes=notes)
-            outcome.restored.append("the cluster" if mended else "nothing")
-            return outcome
+            notes.insert(0, "the data of before is back" if mended else "nothing was left of a recovery")
+            return Outcome("", notes=notes)
         target = plan.moment(arguments.target_time)
-        plan.base_of(host.info(pitr["stanza"]), target, time.time())
+        plan.base_of(host.info(pitr["stanza"]), target, time.time(), host.timelines(store))
         confirm(f"all databases of port {pitr['port']} will be as they were at {plan.short(target)}", "recover")
         outcome = restore.recover(config, target, say)
         outcome.notes += notes

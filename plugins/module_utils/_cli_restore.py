@@ -75,8 +75,8 @@ def _tell(outcome: Outcome, config: dict[str, Any]) -> int:
     lines = [
         f"restored {', '.join(outcome.restored)} from {outcome.name}",
         f"{took}, {outcome.down_seconds:.1f} s of them with the apps stopped",
-        *outcome.notes,
     ]
+    lines = [*(lines if outcome.restored else []), *outcome.notes]
     for line in lines:
         log(syslog.LOG_INFO, line)
     sys.stdout.write("\n".join(lines) + "\n")

@@ -114,15 +114,21 @@ def short(epoch: float) -> str:
     return datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%d %H:%M:%S+00")
 
 
-def base_of(repository: Repository, target: float, now: float) -> Backup:
-    """The backup that a recovery begins with: the last that had ended by then."""
+def base_of(repository: Repository, target: float, now: float, records: Iterable[Mapping[str, Any]] = ()) -> Backup:
+    """The backup that a recovery begins with: the last that had ended by then, and was not undone by a recovery that the
+    server's history has had by then."""
     if not repository.backups:
         raise BackupError(
             f"there is no backup to begin with ({repository.message}): `shipshape backup pitr run` makes one"
         )
     if target > now:
         raise BackupError(f"{short(target)} is in the future: it is {short(now)} now")
-    fitting = [each for each in repository.backups if each.ended <= target]
+    undone = [(each["target"], each["began"]) for each in records if each["began"] <= target]
+    fitting = [
+        each
+        for each in repository.backups
+        if each.ended <= target and not any(first < each.ended < last for first, last in undone)
+    ]
     if not fitting:
         first = min(each.ended for each in repository.backups)
         raise BackupError(f"{short(target)} is before the first backup had ended, at {short(first)}: take a later time")

@@ -40,11 +40,12 @@ def recover(config: Mapping[str, Any], target: float, say: Say) -> Outcome:
     """With the locks held, and nothing left of an earlier one."""
     pitr, store, start = host.settings(config), Store(config), time.monotonic()
     cluster, repository = host.cluster(pitr), host.info(pitr["stanza"])
-    base = plan.base_of(repository, target, time.time())
+    records = host.timelines(store)
+    base = plan.base_of(repository, target, time.time(), records)
     _refuse(cluster, base)
     outcome = Outcome(base.label)
     current = _last_wal(pitr["stanza"], cluster, outcome, say)
-    timeline = plan.timeline_at(host.timelines(store), target, current)
+    timeline = plan.timeline_at(records, target, current)
     name = set_id(time.time())
     left = {
         "data": cluster.data,
@@ -59,9 +60,8 @@ def recover(config: Mapping[str, Any], target: float, say: Say) -> Outcome:
         try:
             _restore(pitr["stanza"], cluster, left, base, target, timeline, say)
             _prove(config, cluster, timeline, target, outcome)
-            records = host.timelines(store)
             host.remember_timelines(
-                store, [*records, {"left": current, "began": time.time(), "before": left["before"]}]
+                store, [*records, {"left": current, "target": target, "began": time.time(), "before": left["before"]}]
             )
         except BaseException as exc:
             try:
