@@ -21,7 +21,7 @@ from . import _pitr_restore as restore
 from ._backup_host import BusyError, gentle, one_at_a_time, write_atomically
 from ._backup_manifest import BackupError
 from ._backup_notify import message, tell
-from ._backup_restore import Outcome
+from ._backup_restore import Outcome, stopped
 from ._backup_sets import Store
 
 HELP = "base backups and WAL by pgBackRest, for any point in time"
@@ -138,7 +138,7 @@ def recover(
         mended = bool(host.read_json(store.state / host.JOURNAL))
         notes = restore.put_back(store, say, keep=True)
         if mended:
-            with restore.stopped(store.state, [], say):
+            with stopped(store.state, [], say):
                 pass  # starts the apps that it had stopped
         if arguments.mend:
             notes.insert(0, "the data of before is back" if mended else "nothing was left of a recovery")

@@ -115,8 +115,8 @@ def short(epoch: float) -> str:
 
 
 def base_of(repository: Repository, target: float, now: float, records: Iterable[Mapping[str, Any]] = ()) -> Backup:
-    """The backup that a recovery begins with: the last that had ended by then, and was not undone by a recovery that the
-    server's history has had by then."""
+    """The backup that a recovery begins with: the last that had ended by then, and was not undone by a recovery before
+    that time."""
     if not repository.backups:
         raise BackupError(
             f"there is no backup to begin with ({repository.message}): `shipshape backup pitr run` makes one"
