@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import syslog
 import time
@@ -25,6 +26,8 @@ LOCK = "/run/lock/shipshape-pitr.lock"
 # What a recovery that is under way remembers, and which timelines there were.
 JOURNAL, TIMELINES = "pitr-restore.json", "pitr-timelines.json"
 BACKUP_SECONDS = 86400
+# Its second line says which repository, and why.
+ERROR = re.compile(r"P\d\d +ERROR: (.*(?:\n {9,}.*)?)")
 STATE = r"""
 SELECT current_setting('archive_mode'), current_setting('archive_command'), failed_count,
   coalesce(extract(epoch FROM last_archived_time), 0)::float8,
@@ -146,7 +149,7 @@ def look(config: Mapping[str, Any], seconds: int) -> plan.Seen:
         try:
             check(stanza, seconds)
         except BackupError as exc:
-            seen["arrived"] = str(exc)
+            seen["arrived"] = f"{exc}{reason(found)}"
         seen["archiver"] = archiver(cluster(pitr))
     try:
         seen["repository"] = info(stanza)
@@ -165,6 +168,12 @@ def look(config: Mapping[str, Any], seconds: int) -> plan.Seen:
         unknown=tuple(unknown),
         **seen,
     )
+
+
+def reason(found: Optional[Cluster]) -> str:
+    """What pgBackRest said when the server called it last."""
+    errors = ERROR.findall(server.last_words(found)) if found else []
+    return f"; the server's log has: {' '.join(errors[-1].split())}" if errors else ""
 
 
 def _missing(stanza: str, repository: plan.Repository, server_says: Optional[plan.Archiver]) -> tuple[str, ...]:
