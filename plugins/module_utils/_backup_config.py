@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from . import _pitr_config
 from ._backup_manifest import COMPONENTS, BackupError
 from ._verify_model import LEVELS
 
@@ -110,6 +111,7 @@ TOP_KEYS = {
     "rto_seconds": Key(NUMBER, 3600),
     "rpo_seconds": Key(NUMBER, 86400),
     "gate_schedule": Key(TEXT, "daily"),
+    "pitr": Key(dict, {}),
 }
 
 
@@ -157,6 +159,7 @@ def problems(document: Any) -> list[str]:
     ]
     found += _entry("notify", document["notify"], NOTIFY_KEYS)
     found += _entry("drill", document["drill"], DRILL_KEYS)
+    found += _pitr_config.shape(document["pitr"])
     return found or list(_together(normal(document)))
 
 

@@ -133,12 +133,14 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
+def write_atomically(path: Path, text: str, mode: int = 0o600, owner: Optional[tuple[int, int]] = None) -> None:
     """All or nothing, also when the power goes."""
     temporary = path.with_name(f".{path.name}.new")
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as handle:
             os.fchmod(handle.fileno(), mode)
+            if owner:
+                os.fchown(handle.fileno(), *owner)
             handle.write(text)
             handle.flush()
             os.fsync(handle.fileno())

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from . import _pitr_config
 from ._backup_config import problems as config_problems
 
 METRICS = "/var/lib/prometheus/node-exporter/shipshape_backup.prom"
@@ -42,6 +43,7 @@ def config(options: Mapping[str, Any], secrets: str = "/etc/shipshape/backup") -
         "drill": dict(options["backup_drill"]),
         "rto_seconds": options["backup_rto_seconds"],
         "rpo_seconds": options["backup_rpo_seconds"],
+        **({"pitr": _pitr_config.config(options)} if options.get("backup_pitr") else {}),
     }
 
 
@@ -59,7 +61,7 @@ def problems(options: Mapping[str, Any]) -> list[str]:
     for each in options["backup_copies"]:
         for name in sorted(set(each.get("schedules", [])) - known):
             found.append(f"backup_copies: {each['name']} names the schedule {name!r}, which is not in backup_schedules")
-    return found
+    return found + _pitr_config.problems(options)
 
 
 def secret_files(

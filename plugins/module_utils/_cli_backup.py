@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import _cli_drill, _cli_verify
+from . import _cli_drill, _cli_pitr, _cli_verify
 from ._backup_config import MANUAL, SAFETY, read
 from ._backup_copies import Target
 from ._backup_host import BusyError, gentle, one_at_a_time, stop_on_signals
@@ -65,6 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     own = verbs.add_parser("drill", help="bring the newest sets from a copy, restore them aside, and time it")
     _cli_drill.configure(own)
     own.set_defaults(action_of=partial(_cli_drill.run, target_of=target_of, log=log))
+    _cli_pitr.configure(verbs.add_parser("pitr", help=_cli_pitr.HELP))
 
 
 def run(arguments: argparse.Namespace) -> int:

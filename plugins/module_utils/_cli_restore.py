@@ -11,6 +11,7 @@ import syslog
 from pathlib import Path
 from typing import Any
 
+from . import _cli_pitr
 from ._backup_config import SAFETY
 from ._backup_host import BusyError, one_at_a_time, stop_on_signals
 from ._backup_manifest import BackupError
@@ -54,6 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--no-safety", action="store_true", help="make no backup before; for a new host with nothing on it"
     )
     _common(own, _full)
+    own = verbs.add_parser("pitr", help="all databases of the cluster as they were at a time")
+    _cli_pitr.configure_restore(own)
+    _common(own, _pitr)
 
 
 def _common(parser: argparse.ArgumentParser, action: Any) -> None:
@@ -105,8 +109,8 @@ def _tell(outcome: Outcome, config: dict[str, Any]) -> None:
     lines = [
         f"restored {', '.join(outcome.restored)} from {outcome.name}",
         f"{took}, {outcome.down_seconds:.1f} s of them with the apps stopped",
-        *outcome.notes,
     ]
+    lines = [*(lines if outcome.restored else []), *outcome.notes]
     for line in lines:
         log(syslog.LOG_INFO, line)
     sys.stdout.write("\n".join(lines) + "\n")
@@ -166,3 +170,7 @@ def _full(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
                 f"no backup could be made before: {'; '.join(report.errors)}. With --no-safety none is made"
             )
     return restore_full(config, arguments.set, arguments.only, say)
+
+
+def _pitr(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
+    return _cli_pitr.recover(arguments, config, lambda what, word: confirm(arguments, what, word), say)
