@@ -94,7 +94,7 @@ def _restic(artefact: Any, *words: str, level: str) -> tuple[int, str, str]:
 
 def restic_structure(artefact: Any) -> Iterator[Finding]:
     code, out, said = _restic(artefact, "snapshots", "--json", level="structure")
-    if code:
+    if code or (said and not json.loads(out)):
         raise stop(judged(said), f"restic: {said[-SHOWN:]}", "structure")
     # To read the data is to do all of that again.
     if not artefact.wanted("decode"):

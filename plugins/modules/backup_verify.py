@@ -203,8 +203,8 @@ options:
     default: 0
   history_path:
     description:
-      - A line of JSON is added to this file for each verification, and the last 400 are kept; nothing is written in check
-        mode. A file that cannot be written is a warning, and changes no verdict.
+      - A line of JSON is added to this file for each verification, and the last 400 are kept; in check mode nothing is
+        written. A file that cannot be written is a warning, and changes no verdict.
     type: path
     default: ""
   metrics_path:
