@@ -81,6 +81,10 @@ bench-reloads: system $(VENV) ## Twenty reloads of nginx under load, on an idle 
 bench-deploys: system $(VENV) ## Twenty releases of the reference app under load, on an idle machine
 	tests/bench/deploys
 
+.PHONY: bench-verify
+bench-verify: system $(VENV) ## A verification against a plain read of the same file, on an idle machine
+	tests/bench/verify
+
 .PHONY: grade
 grade: system $(VENV) ## Grade a hardened host with outside tools
 	tests/grade/grade

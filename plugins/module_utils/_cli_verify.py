@@ -16,6 +16,7 @@ from ._backup_host import write_atomically
 from ._backup_manifest import BackupError, is_id
 from ._backup_sets import Store
 from ._verify_engine import problems, verify
+from ._verify_history import HISTORY, METRICS, default_metrics
 from ._verify_model import FAILED, LEVELS, PASSED, UNVERIFIED
 
 EXIT = {PASSED: 0, FAILED: 1, UNVERIFIED: 2}
@@ -26,14 +27,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", default=NEWEST, metavar="ID|PATH", help="a set, or any file (default: the newest set)")
     parser.add_argument("--level", choices=LEVELS, default="restore", help="how far to prove it (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=3600, metavar="SECONDS", help="default: %(default)s")
+    parser.add_argument("--identity-file", default="", metavar="FILE", help="the key of what is encrypted with age")
+    parser.add_argument("--password-file", default="", metavar="FILE", help="the password of a repository")
+    parser.add_argument("--history", default="", metavar="FILE", help="add a line there (sets: in the state folder)")
+    parser.add_argument("--metrics", default="", metavar="FILE", help=f"write metrics there (sets: {METRICS})")
     parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
 
 
 def run(arguments: argparse.Namespace, config: dict[str, Any]) -> int:
     store = Store(config)
     path = place(store, arguments.set)
-    report = verify(str(path), {"level": arguments.level, "timeout": arguments.timeout})
-    if is_id(path.name) and path.parent == store.sets:
+    ours = is_id(path.name) and path.parent == store.sets
+    options = {
+        "level": arguments.level,
+        "timeout": arguments.timeout,
+        "decrypt": {"identity_file": arguments.identity_file, "password_file": arguments.password_file},
+        "history_path": arguments.history or (str(store.state / HISTORY) if ours else ""),
+        "metrics_path": arguments.metrics or (default_metrics() if ours else ""),
+    }
+    report = verify(str(path), options)
+    if ours:
         remember(store, path.name, report)
     if arguments.json:
         sys.stdout.write(json.dumps(report, indent=1) + "\n")

@@ -27,7 +27,7 @@ from ._verify_formats import (
     rdb_version,
     sqlite_size,
 )
-from ._verify_model import Finding, StopError, at_least, finding, highest, stop
+from ._verify_model import FOLDERS, Finding, StopError, at_least, finding, highest, stop
 from ._verify_stream import Clock, Stack, opened
 
 # A file of some bytes is the output of a program that failed; gzip of nothing has 20.
@@ -35,7 +35,7 @@ LEAST_BYTES = 21
 RUN_SAMPLES = 7
 STREAMED: dict[str, Callable[[Stack, dict[str, Any], Clock], Iterator[Finding]]] = {
     "pg_custom": decode.pg_custom,
-    "pg_tar": decode.pg_custom,
+    "pg_tar": decode.pg_tar,
     "pg_plain": decode.pg_plain,
     "pg_globals": decode.pg_globals,
     "tar": decode.tar,
@@ -86,8 +86,7 @@ class Artefact:
             name = "MISSING" if isinstance(exc, (FileNotFoundError, NotADirectoryError)) else "NOT_READABLE"
             raise stop(name, f"{self.path}: {exc.strerror}") from None
         self.facts |= {"size": status.st_size, "mtime": status.st_mtime, "age_seconds": time.time() - status.st_mtime}
-        if not stat.S_ISREG(status.st_mode):
-            raise stop("WRONG_FORMAT", f"{self.path} is not a file", "exists")
+        yield from self._what(status)
         name = os.path.basename(self.path)
         if UNFINISHED.search(name):
             yield finding("PARTIAL", f"{name} is the name of a file that was not finished")
@@ -96,7 +95,12 @@ class Artefact:
         if self.options["max_age"] and self.facts["age_seconds"] > self.options["max_age"]:
             age = self.facts["age_seconds"]
             yield finding("STALE", f"it is {age:.0f} s old, and max_age is {self.options['max_age']} s")
-        yield from self._size(status.st_size)
+        yield from self._size(self.facts["size"])
+
+    def _what(self, status: os.stat_result) -> Iterator[Finding]:
+        if not stat.S_ISREG(status.st_mode) or self.kind in FOLDERS:
+            raise stop("WRONG_FORMAT", f"{self.path} is not {self.kind or 'a file'}", "exists")
+        return iter(())
 
     def _size(self, size: int) -> Iterator[Finding]:
         known = self.entry.get("size")
@@ -135,12 +139,11 @@ class Artefact:
             self.findings.append(finding("CHECKSUM_MISMATCH", f"its SHA-256 is {digest}, and {wanted} is expected"))
         self.facts["copies"] = 1
         for copy in self.options["copies"]:
-            path = (
-                os.path.join(copy["path"], os.path.basename(self.path)) if os.path.isdir(copy["path"]) else copy["path"]
-            )
+            inside = os.path.join(copy["path"], os.path.basename(self.path.rstrip("/")))
+            within = os.path.exists(inside) or (os.path.isfile(self.path) and os.path.isdir(copy["path"]))
+            path = inside if within else copy["path"]
             try:
-                self.clock.left("checksum")
-                same = read_back(Path(path))[1] == digest
+                same = self.digest(path) == digest
             except OSError as exc:
                 self.findings.append(finding("OFFSITE_MISSING", f"{path}: {exc.strerror}"))
                 continue
@@ -151,6 +154,10 @@ class Artefact:
         if self.facts["copies"] < self.options["min_copies"]:
             message = f"it is in {self.facts['copies']} place(s), and min_copies is {self.options['min_copies']}"
             self.findings.append(finding("COPIES_BELOW", message, "checksum"))
+
+    def digest(self, path: str) -> str:
+        self.clock.left("checksum")
+        return read_back(Path(path))[1]
 
     def _structure(self, stack: Stack) -> None:
         head = stack.top.head()
@@ -181,9 +188,14 @@ class Artefact:
         except ValueError as exc:
             raise stop("WRONG_FORMAT", str(exc)) from None
         self.facts |= {"database": header.database, "server_version": header.server_version}
-        yield from self._expected_dump(header)
+        yield from self.expected_dump(header)
         tables, owners = decode.listing(stack, header.server_version, self.clock)
         self.facts |= {"tables": tables, "owners": owners}
+        yield from self.listed()
+
+    def listed(self) -> Iterator[Finding]:
+        """What its table of contents says."""
+        owners = self.facts["owners"]
         yield from self._no_tables()
         if self.roles is not None and owners - self.roles:
             missing = ", ".join(sorted(owners - self.roles))
@@ -196,9 +208,9 @@ class Artefact:
         except ValueError as exc:
             raise stop("WRONG_FORMAT", str(exc)) from None
         self.facts |= {"database": header.database, "server_version": header.server_version}
-        yield from self._expected_dump(header)
+        yield from self.expected_dump(header)
 
-    def _expected_dump(self, header: DumpHeader) -> Iterator[Finding]:
+    def expected_dump(self, header: DumpHeader) -> Iterator[Finding]:
         database, version = self._expected()
         if database and header.database != database:
             yield finding("WRONG_DATABASE", f"it is a dump of {header.database}, and {database} is expected")
@@ -208,7 +220,7 @@ class Artefact:
     def _no_tables(self) -> Iterator[Finding]:
         known = self.entry.get("tables")
         if not self.facts["tables"] and not self.options["allow_empty"] and known != {}:
-            level = "structure" if self.kind == "pg_custom" else "decode"
+            level = "structure" if self.kind in ("pg_custom", "pg_dir") else "decode"
             yield finding("EMPTY_DATABASE", "there is no table in it", level)
 
     def _plain(self, _stack: Stack, head: bytes) -> Iterator[Finding]:
@@ -240,6 +252,8 @@ class Artefact:
                     self.add(decode.sqlite_facts(path, self.facts))
         if self.kind == "pg_plain":
             self.add(self._no_tables())
+        if self.kind == "pg_tar" and "owners" in self.facts:
+            self.add(self.listed())
         if self.kind == "sqlite" and "tables" in self.facts:
             self.add(self._no_tables())
         self.add(self._files())

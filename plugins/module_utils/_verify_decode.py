@@ -11,11 +11,12 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Optional
 from urllib.parse import quote
 
+from . import _verify_archive as archive
 from ._backup_files import refuse_damage, table_rows
 from ._backup_postgresql import BINARIES, roles_of
 from ._verify_formats import CLUSTER_END, DUMP_END, HEAD, Text, contents, dump_header, major
@@ -25,6 +26,8 @@ from ._verify_stream import CHUNK, PATH, Clock, Pipe, Stack, ask, broken, spill
 KEYS = re.compile(r"^\[info\] (\d+) keys read$", re.MULTILINE)
 GOOD_RDB = "RDB looks OK!"
 LISTED_HEAD = 8 << 20
+TABLE_OF_CONTENTS = "toc.dat"
+SHOWN = 3
 
 
 def postgresql_program(version: str, name: str, level: str = "decode") -> str:
@@ -105,22 +108,84 @@ class Tail:
         return chunk
 
 
-def tar(stack: Stack, facts: dict[str, Any], _clock: Clock) -> Iterator[Finding]:
+def members(stack: Stack, look: Callable[[str, Any], None]) -> None:
+    """Each name in a tar archive and a reader of what is behind it. The archive has to have an end."""
     tail = Tail(stack.top)
-    names = set()
     try:
-        with tarfile.open(fileobj=tail, mode="r|", errorlevel=2) as archive:  # type: ignore[call-overload]
-            for number, member in enumerate(archive, 1):
-                names.add(member.name.rstrip("/").removeprefix("./").lstrip("/"))
-                facts["files"] = number
-                archive.members = []
+        with tarfile.open(fileobj=tail, mode="r|", errorlevel=2, bufsize=CHUNK) as packed:  # type: ignore[call-overload]
+            for member in packed:
+                file = packed.extractfile(member) if member.isreg() else None
+                look(member.name.rstrip("/").removeprefix("./").lstrip("/"), file)
+                packed.members = []
+            # To Python's reader a header that is damaged is the end of the archive.
+            while rest := packed.fileobj.read(CHUNK):
+                if rest.strip(b"\x00"):
+                    raise stop("DECODE_ERROR", "a header in the archive is damaged, and all behind it is lost")
     except (tarfile.TarError, ValueError) as exc:
         raise broken(str(exc)) from None
-    while tail.read(CHUNK):
-        pass
     if tail.last.strip(b"\x00") or len(tail.last) < 1024:
-        yield finding("TRUNCATED", "the archive has no end: what was to come after it is not known")
+        raise stop("TRUNCATED", "the archive has no end: what was to come after it is not known")
+
+
+def tar(stack: Stack, facts: dict[str, Any], _clock: Clock) -> Iterator[Finding]:
+    names: set[str] = set()
+
+    def look(name: str, _file: Any) -> None:
+        names.add(name)
+        facts["files"] = facts.get("files", 0) + 1
+
+    members(stack, look)
     facts["names"] = names
+    return iter(())
+
+
+def last_of(file: Any) -> bytes:
+    """Read to the end, and keep that."""
+    last = b""
+    while chunk := file.read(CHUNK):
+        last = (last + chunk)[-16:] if len(chunk) < 16 else chunk[-16:]
+    return last
+
+
+def table_of(read: Callable[[int], bytes]) -> Optional[archive.Archive]:
+    """Of an archive of pg_dump; nothing if its version is one of the future."""
+    try:
+        return archive.contents(archive.Stream(read))
+    except archive.CutError as exc:
+        raise stop("TRUNCATED", f"its table of contents: {exc}") from None
+    except archive.DamagedError as exc:
+        raise stop("DECODE_ERROR", f"its table of contents: {exc}") from None
+    except KeyError:
+        return None
+
+
+def pg_tar(stack: Stack, facts: dict[str, Any], _clock: Clock) -> Iterator[Finding]:
+    """By its table of contents: C(pg_restore) does not end where a tar was cut, and reads over the rest."""
+    found: dict[str, bytes] = {}
+    tables: list[archive.Archive] = []
+
+    def look(name: str, file: Any) -> None:
+        if name == TABLE_OF_CONTENTS and (table := table_of(file.read)):
+            tables.append(table)
+        elif file:
+            found[name] = last_of(file)
+
+    members(stack, look)
+    for table in tables:
+        facts |= {"tables": table.tables(), "owners": table.owners()}
+        yield from data_problems(table, found.get)
+
+
+def data_problems(table: archive.Archive, last: Callable[[str], Optional[bytes]]) -> Iterator[Finding]:
+    """Of a folder or a tar: each file of data is there, and ends as it has to."""
+    lasts = {name: last(name) for name in archive.data_files(table)}
+    missing = [name for name, tail in lasts.items() if tail is None]
+    if missing:
+        yield finding("FILES_MISSING", f"{', '.join(missing[:SHOWN])} is not in it ({len(missing)} of {len(lasts)})")
+    copied = archive.data_files(table)
+    cut = [name for name, tail in lasts.items() if tail is not None and not archive.whole(tail, copied[name])]
+    if cut:
+        yield finding("TRUNCATED", f"{', '.join(cut[:SHOWN])} has not the end that COPY writes")
 
 
 @contextmanager

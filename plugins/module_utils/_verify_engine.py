@@ -16,6 +16,8 @@ from . import _backup_manifest as manifest
 from ._backup_manifest import BackupError
 from ._backup_postgresql import roles_of
 from ._verify_artefact import Artefact
+from ._verify_folder import Folder, is_artefact
+from ._verify_history import line, record
 from ._verify_model import (
     FAILED,
     PASSED,
@@ -32,7 +34,9 @@ from ._verify_options import DEFAULTS, refuse_wrong
 from ._verify_postgresql import Restored, dropped
 from ._verify_redis import load
 
-RESTORED = ("pg_custom", "pg_plain", "pg_tar")
+RESTORED = ("pg_custom", "pg_plain", "pg_tar", "pg_dir")
+# What the metrics call sets: each has a name of its own, and there would be no end of series.
+SETS = "set"
 
 
 def verify(path: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,6 +59,9 @@ def verify(path: str, given: Mapping[str, Any]) -> dict[str, Any]:
     report["rpo_seconds"] = _age_of_set(path) if found is None else min(ages, default=None)
     times = [each["restore_seconds"] for each in artefacts if "restore_seconds" in each]
     report["rto_seconds"] = sum(times) if times else None
+    new = line(path, report, time.time(), "" if found else SETS, options["rto_budget"], options["max_age"])
+    unwritten = record(new, options["history_path"], options["metrics_path"])
+    report["warnings"] = [each.plain() for each in unwritten]
     return report
 
 
@@ -79,12 +86,13 @@ def chosen(path: str, select: str) -> list[str]:
     """By name, as names hold the time: a copy has another mtime, and the newest may be the broken one."""
     if not glob.has_magic(path):
         return [path]
-    found = sorted(each for each in glob.glob(path) if os.path.isfile(each))
+    found = sorted(each for each in glob.glob(path) if is_artefact(each))
     return (found if select == "all" else found[-1:]) or [path]
 
 
 def _file(path: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    artefact = Artefact(path, options, _entry(path, options["manifest"]))
+    made = Folder if os.path.isdir(path) else Artefact
+    artefact = made(path, options, _entry(path, options["manifest"]))
     if glob.has_magic(os.path.basename(path)):
         artefact.findings.append(finding("MISSING", f"no file is called like {path}"))
         return outcome(artefact, options)
@@ -199,7 +207,8 @@ def outcome(artefact: Artefact, options: Mapping[str, Any]) -> dict[str, Any]:
     counted, ignored = unless_ignored(artefact.findings, options["ignore"])
     facts = artefact.facts
     shown = ("path", "size", "mtime", "age_seconds", "sha256", "format", "compression", "database", "server_version",
-             "tables", "files", "keys", "copies", "restore_seconds", "restore_errors", "checks")  # fmt: skip
+             "tables", "files", "keys", "snapshots", "copies", "restore_seconds", "restore_errors",
+             "checks")  # fmt: skip
     level = highest(artefact.kind, options["level"])
     return {
         **{key: facts[key] for key in shown if key in facts},
@@ -213,8 +222,14 @@ def outcome(artefact: Artefact, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def problems(report: Mapping[str, Any]) -> Sequence[str]:
     """One line for each finding."""
-    return [
-        f"{os.path.basename(each['path'])}: {found['id']}: {found['message']}: {found['hint']}"
+    found = [
+        f"{os.path.basename(each['path'].rstrip('/'))}: {found['id']}: {found['message']}: {found['hint']}"
         for each in report["artefacts"]
         for found in each["findings"]
     ]
+    return [*found, *warnings(report)]
+
+
+def warnings(report: Mapping[str, Any]) -> Sequence[str]:
+    """What is no matter of the backup, and of no verdict."""
+    return [f"{found['id']}: {found['message']}: {found['hint']}" for found in report["warnings"]]

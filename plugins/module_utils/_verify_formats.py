@@ -10,13 +10,19 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Optional
 
 # A dump's header and the head of a text; more is never needed to know what a file is.
 HEAD = 1 << 16
-COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+COMPRESSIONS = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+}
 AGE = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")
 SQLITE = b"SQLite format 3\x00"
 DUMP_END = b"-- PostgreSQL database dump complete"
@@ -24,14 +30,31 @@ CLUSTER_END = b"-- PostgreSQL database cluster dump complete"
 DUMPED_FROM = re.compile(rb"^-- Dumped from database version (\d+(?:\.\d+)*)", re.MULTILINE)
 CONNECT = re.compile(rb'^\\connect (?:-reuse-previous=\w+ )?"?(?:dbname=\'?)?([^"\'\s]+)', re.MULTILINE)
 RDB = re.compile(rb"(REDIS|VALKEY)(\d{3,4})")
+TABLES = (b"\nCREATE TABLE ", b"\nCREATE UNLOGGED TABLE ")
+KEPT = 4096
 TAR_BLOCK = 512
 # The names of steps that programs give to files which are not finished.
 UNFINISHED = re.compile(r"\.(tmp|temp|part|partial|incomplete|new)$|^\.|~$", re.IGNORECASE)
+DUMPED_FILE = re.compile(r"^\d+\.dat(\.\w+)?$")
 TABLE_OF_CONTENTS = re.compile(r"^\d+; \d+ \d+ (.+) (\S+)$")
 
 
 def compression(head: bytes) -> str:
     return next((name for magic, name in COMPRESSIONS.items() if head.startswith(magic)), "")
+
+
+def folder_kind(names: Collection[str], config: bytes = b"") -> str:
+    """The kind of a folder by what is in it; empty if it is none that is known."""
+    names = set(names)
+    if "backup_manifest" in names:
+        return "basebackup"
+    if "toc.dat" in names or any(DUMPED_FILE.search(each) for each in names):
+        return "pg_dir"
+    if {"config", "data", "index", "keys", "snapshots"} <= names:
+        return "restic"
+    if {"config", "data"} <= names and config.startswith(b"[repository]"):
+        return "borg"
+    return "pgbackrest" if {"archive", "backup"} <= names else ""
 
 
 def encrypted(head: bytes) -> bool:
@@ -137,8 +160,11 @@ class Text:
         self.tables, self.tail = 0, b""
 
     def feed(self, chunk: bytes) -> None:
-        self.tables += (self.tail[-13:] + chunk).count(b"\nCREATE TABLE ")
-        self.tail = (self.tail + chunk)[-4096:]
+        for each in TABLES:
+            # What lies across two chunks, and then what lies in this one: no chunk is copied.
+            border = self.tail[1 - len(each) :] + chunk[: len(each) - 1]
+            self.tables += border.count(each) + chunk.count(each)
+        self.tail = (self.tail + chunk[-KEPT:])[-KEPT:]
 
     def ends_with(self, marker: bytes) -> bool:
         return marker in self.tail

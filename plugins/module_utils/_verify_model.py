@@ -14,7 +14,9 @@ from typing import Optional
 
 # Each proves what those before do, and more.
 LEVELS = ("exists", "checksum", "structure", "decode", "restore", "schema", "rows", "queries", "integrity")
-TYPES = ("auto", "pg_custom", "pg_plain", "pg_tar", "pg_globals", "redis_rdb", "sqlite", "tar", "output")
+FILES = ("pg_custom", "pg_plain", "pg_tar", "pg_globals", "redis_rdb", "sqlite", "tar", "output")
+FOLDERS = ("pg_dir", "basebackup", "restic", "borg", "pgbackrest")
+TYPES = ("auto", *FILES, *FOLDERS)
 # How far each kind can be proven; asked for more, that much is all there is.
 HIGHEST = {
     "pg_globals": "decode",
@@ -22,6 +24,10 @@ HIGHEST = {
     "sqlite": "rows",
     "tar": "decode",
     "output": "checksum",
+    "basebackup": "decode",
+    "restic": "decode",
+    "borg": "decode",
+    "pgbackrest": "decode",
 }
 PASSED, FAILED, UNVERIFIED = "passed", "failed", "unverified"
 ERROR, UNKNOWN = "error", "unverified"

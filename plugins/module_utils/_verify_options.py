@@ -15,6 +15,7 @@ from ._backup_manifest import BackupError
 from ._verify_model import FAILED, FINDINGS, LEVELS, TYPES, UNVERIFIED
 
 WORK = "/var/lib/shipshape/verify"
+DECRYPT = {"identity_file": {"type": "path"}, "password_file": {"type": "path"}}
 COPY = {"path": {"type": "path", "required": True}}
 CHECK = {
     "name": {"type": "str", "required": True},
@@ -42,13 +43,16 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "allow_empty": {"type": "bool", "default": False},
     "group_readable": {"type": "bool", "default": False},
     "contains": {"type": "list", "elements": "str", "default": []},
-    "decrypt": {"type": "dict", "default": {}, "options": {"identity_file": {"type": "path"}}},
+    "decrypt": {"type": "dict", "default": {}, "options": DECRYPT},
+    "read_percent": {"type": "int", "default": 100},
     "work_dir": {"type": "path", "default": WORK},
     "timeout": {"type": "int", "default": 3600},
     "checks": {"type": "list", "elements": "dict", "default": [], "options": CHECK},
     "row_tolerance": {"type": "int", "default": 0},
     "amcheck": {"type": "bool", "default": True},
     "rto_budget": {"type": "int", "default": 0},
+    "history_path": {"type": "path", "default": ""},
+    "metrics_path": {"type": "path", "default": ""},
     "ignore": {"type": "list", "elements": "dict", "default": [], "options": IGNORE},
     "fail_on": {
         "type": "list",
@@ -72,6 +76,8 @@ def refuse_wrong(options: Mapping[str, Any]) -> None:
     for key in ("row_tolerance", "size_tolerance"):
         if not 0 <= options[key] <= 100:
             raise BackupError(f"{key} is {options[key]}: it is a percentage, from 0 to 100")
+    if not 1 <= options["read_percent"] <= 100:
+        raise BackupError(f"read_percent is {options['read_percent']}: it is a percentage, from 1 to 100")
     for key in ("max_age", "min_size", "rto_budget"):
         if options[key] < 0:
             raise BackupError(f"{key} is {options[key]}: it cannot be negative")

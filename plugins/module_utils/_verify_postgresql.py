@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +23,7 @@ from ._verify_stream import Clock, Pipe, opened, texts
 DATABASE = "verified"
 # Not that of root, whatever is in it; one that is there and no plain file would be warned of.
 NO_PASSWORDS = "/nonexistent"
+ARCHIVES = ("pg_custom", "pg_tar", "pg_dir")
 ERRORS = re.compile(r"(?:ERROR|pg_restore: error): ")
 EXTENSION = re.compile(r'extension "([^"]+)" is not available')
 NO_SPACE = "No space left on device"
@@ -72,9 +75,11 @@ class Restored:
             # A role that the globals lack was found before this; here it would only hide other errors.
             for role in sorted(self._roles(server) - known):
                 connection.execute(f"CREATE ROLE {quoted(role)}")
-        custom = self.artefact.kind in ("pg_custom", "pg_tar")
+        custom = self.artefact.kind in ARCHIVES
         words = ["-d", DATABASE] if custom else ["-X", "-q", "-v", "ON_ERROR_STOP=0", "-d", DATABASE]
-        code, said = self._pipe(server.client("pg_restore" if custom else "psql", *words))
+        # The server's user cannot read a folder; what a dump may start is started by the server in any case.
+        argv = server.client("pg_restore" if custom else "psql", *words, owner=not os.path.isdir(self.artefact.path))
+        code, said = self._pipe(argv)
         errors = len(ERRORS.findall(said))
         if NO_SPACE in said:
             raise stop("NO_SPACE", f"{self.artefact.options['work_dir']}: {NO_SPACE.lower()}")
@@ -85,7 +90,7 @@ class Restored:
         self.artefact.facts["restore_errors"] = errors
 
     def _roles(self, server: Scratch) -> set[str]:
-        if self.artefact.kind not in ("pg_custom", "pg_tar"):
+        if self.artefact.kind not in ARCHIVES:
             return roles_needed_of_head(self.artefact, self.clock) | set(postgresql.roles_of(self.globals))
         schema: list[bytes] = []
         code, said = self._pipe([server.program("pg_restore"), "--schema-only", "-f", "-"], schema)
@@ -94,14 +99,20 @@ class Restored:
         return roles_needed(b"".join(schema).decode("utf-8", "replace")) | set(postgresql.roles_of(self.globals))
 
     def _pipe(self, argv: Sequence[str], out: Optional[list[bytes]] = None) -> tuple[int, str]:
-        with opened(self.artefact.path, self.artefact.options["decrypt"], self.clock) as stack:
-            pipe = Pipe(argv, stack.top, self.clock, "restore")
-            try:
-                while out is not None and (chunk := pipe.read()):
-                    out.append(chunk)
-                return pipe.end()
-            finally:
-                pipe.close()
+        path = self.artefact.path
+        if os.path.isdir(path):
+            return self._through([*argv, path], io.BytesIO(), out)
+        with opened(path, self.artefact.options["decrypt"], self.clock) as stack:
+            return self._through(argv, stack.top, out)
+
+    def _through(self, argv: Sequence[str], source: Any, out: Optional[list[bytes]]) -> tuple[int, str]:
+        pipe = Pipe(argv, source, self.clock, "restore")
+        try:
+            while out is not None and (chunk := pipe.read()):
+                out.append(chunk)
+            return pipe.end()
+        finally:
+            pipe.close()
 
     def _connected(self, server: Scratch, database: str = DATABASE, **options: Any) -> Any:
         if postgresql.psycopg is None:

@@ -57,8 +57,8 @@ class Scratch:
     def program(self, name: str) -> str:
         return f"{self.binaries}/{name}"
 
-    def client(self, name: str, *words: str) -> list[str]:
-        return [*as_owner(), self.program(name), "-h", self.socket, "-U", OWNER, "-w", *words]
+    def client(self, name: str, *words: str, owner: bool = True) -> list[str]:
+        return [*(as_owner() if owner else ()), self.program(name), "-h", self.socket, "-U", OWNER, "-w", *words]
 
 
 def as_owner(*more: str) -> list[str]:

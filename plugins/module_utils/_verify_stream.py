@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import bz2
 import contextlib
-import gzip
 import hashlib
 import lzma
 import os
+import queue
 import shutil
 import signal
 import subprocess
@@ -26,6 +26,9 @@ from ._verify_formats import HEAD, compression, encrypted
 from ._verify_model import StopError, stop
 
 SAID = 600
+# Pieces of a file that wait to be hashed.
+AHEAD = 8
+GZIP = zlib.MAX_WBITS | 16
 ANY_STATUS = range(-64, 256)
 ENDS_EARLY = (
     "end of file",
@@ -52,10 +55,16 @@ class Clock:
         return left
 
 
-def ask(argv: Sequence[str], clock: Clock, level: str, stdin: Optional[IO[bytes]] = None) -> tuple[int, str, str]:
+def ask(
+    argv: Sequence[str],
+    clock: Clock,
+    level: str,
+    stdin: Optional[IO[bytes]] = None,
+    environment: Optional[Mapping[str, str]] = None,
+) -> tuple[int, str, str]:
     """A program that is short with its answer: exit status, output, and what it said on the other channel."""
     try:
-        code, out, said = execute(argv, level, clock.left(level), stdin, accepted=ANY_STATUS)
+        code, out, said = execute(argv, level, clock.left(level), stdin, environment=environment, accepted=ANY_STATUS)
     except MissingProgramError as exc:
         raise stop("TOOL_MISSING", str(exc), level) from None
     except OvertimeError as exc:
@@ -63,14 +72,46 @@ def ask(argv: Sequence[str], clock: Clock, level: str, stdin: Optional[IO[bytes]
     return code, out.decode("utf-8", "replace"), said
 
 
+class Digest:
+    """SHA-256 in a thread of its own, so that it and what decodes the same bytes share the time on two cores."""
+
+    def __init__(self) -> None:
+        self._sum, self._found = hashlib.sha256(), ""
+        self._queue: queue.Queue[bytes] = queue.Queue(AHEAD)
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while chunk := self._queue.get():
+            self._sum.update(chunk)
+
+    def update(self, chunk: bytes) -> None:
+        if chunk:
+            self._queue.put(chunk)
+
+    def hexdigest(self) -> str:
+        """Of all of it. Nothing can be added after that."""
+        if not self._found:
+            self.close()
+            self._found = self._sum.hexdigest()
+        return self._found
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._queue.put(b"")
+            self._thread.join()
+
+
 class Source:
     """The file itself: what is read of it is hashed, in order and once."""
 
     def __init__(self, path: str, clock: Clock) -> None:
-        self.path, self.clock, self.size, self._digest = path, clock, 0, hashlib.sha256()
+        self.path, self.clock, self.size, self._digest = path, clock, 0, Digest()
         try:
             self._file = open(path, "rb", buffering=0)  # noqa: SIM115
+            os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
         except OSError as exc:
+            self._digest.close()
             raise stop("NOT_READABLE", f"{path}: {exc.strerror}") from None
 
     def read(self, size: int = -1) -> bytes:
@@ -90,6 +131,7 @@ class Source:
         return self._digest.hexdigest()
 
     def close(self) -> None:
+        self._digest.close()
         self._file.close()
 
 
@@ -124,7 +166,9 @@ class Pipe:
                 while chunk := self.source.read(CHUNK):
                     stdin.write(chunk)
             except StopError as exc:
+                # At once: pg_restore does not end by itself at the end of a tar that was cut.
                 self.failure = exc
+                self.kill()
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -187,10 +231,10 @@ class Stack:
 
     def _decompress(self) -> None:
         self.wrapped = True
-        if self.compression == "zstd":
-            self._through(["zstd", "--decompress", "--stdout"], "decode")
+        if self.compression in ("zstd", "lz4"):
+            self._through([self.compression, "--decompress", "--stdout"], "decode")
             return
-        openers: dict[str, Callable[..., Any]] = {"gzip": _gunzip, "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}
+        openers: dict[str, Callable[..., Any]] = {"gzip": Gunzip, "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}
         self.top = Peeked(openers[self.compression](self.top))
 
     def _through(self, argv: Sequence[str], level: str) -> None:
@@ -215,8 +259,33 @@ class Stack:
         self.source.close()
 
 
-def _gunzip(lower: Any) -> gzip.GzipFile:
-    return gzip.GzipFile(fileobj=lower)
+class Gunzip:
+    """Members of gzip, one after the other. Python's own reader hands the bytes through three layers."""
+
+    def __init__(self, lower: Any) -> None:
+        self.lower, self._unpack, self._rest, self._begun = lower, zlib.decompressobj(GZIP), b"", False
+
+    def read(self, size: int = -1) -> bytes:
+        size = CHUNK if size is None or size < 0 else size
+        while True:
+            if self._unpack.eof:
+                # Padding of zeros behind a member is usual on tapes.
+                self._rest = self._unpack.unused_data.lstrip(b"\x00")
+                self._unpack, self._begun = zlib.decompressobj(GZIP), False
+            data = self._rest or self.lower.read(CHUNK)
+            if not data and not self._begun:
+                return b""
+            self._rest = b""
+            if not self._begun and not (data := data.lstrip(b"\x00")):
+                continue
+            self._begun = True
+            chunk = self._unpack.decompress(data, size)
+            self._rest = self._unpack.unconsumed_tail
+            if chunk:
+                return chunk
+            # What it held back was asked for, too.
+            if not data and not self._unpack.eof:
+                raise EOFError("the compressed file ended before the end of its last member")
 
 
 class Peeked:

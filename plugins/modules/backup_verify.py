@@ -12,15 +12,16 @@ version_added: 0.1.0
 author:
   - The shipshape.stack maintainers (@shipshape)
 description:
-  - Looks at a backup set, or at any dump of PostgreSQL, RDB file of Redis, SQLite database or tar archive, whoever made
-    it, up to the O(level) that is asked for.
+  - Looks at a backup set, or at any dump or base backup of PostgreSQL, RDB file of Redis, SQLite database, tar archive
+    or repository of restic, borg or pgBackRest, whoever made it, up to the O(level) that is asked for.
   - There are three verdicts. A check that could not be made (no program, no room, no time) is never a success.
   - Restores go into a server of their own with the same major version, on a private socket, which is removed in any
     case. Nothing else is touched.
 options:
   path:
     description:
-      - A file, a folder that holds a set (with C(manifest.json)), or a pattern of files.
+      - A file, a folder that holds a set (with C(manifest.json)), a folder that is one artefact (of C(pg_dump -Fd) or
+        C(pg_basebackup), a repository), or a pattern of them.
     type: path
     required: true
   select:
@@ -33,7 +34,21 @@ options:
     description:
       - What the artefact has to be. V(auto) takes whatever it is found to be.
     type: str
-    choices: [auto, pg_custom, pg_plain, pg_tar, pg_globals, redis_rdb, sqlite, tar, output]
+    choices:
+      - auto
+      - pg_custom
+      - pg_plain
+      - pg_tar
+      - pg_globals
+      - redis_rdb
+      - sqlite
+      - tar
+      - output
+      - pg_dir
+      - basebackup
+      - restic
+      - borg
+      - pgbackrest
     default: auto
   level:
     description:
@@ -61,7 +76,8 @@ options:
     default: 0
   checksum:
     description:
-      - The SHA-256 that the file has to have. Artefacts of a set have theirs in the manifest.
+      - The SHA-256 that the file has to have. Artefacts of a set have theirs in the manifest. That of a folder is of the
+        lines that C(sha256sum) prints of its files, by name, from within.
     type: str
     default: ""
   copies:
@@ -118,13 +134,22 @@ options:
     default: []
   decrypt:
     description:
-      - How a file that is encrypted with age is opened. Name the escrowed key, as the host's own is lost with the host.
+      - How what is encrypted is opened. Name the escrowed key, as the host's own is lost with the host.
     type: dict
     default: {}
     suboptions:
       identity_file:
-        description: The file with the key on this host.
+        description: The file with the key of age on this host.
         type: path
+      password_file:
+        description: The file with the password of a repository on this host. It never stands in an argument.
+        type: path
+  read_percent:
+    description:
+      - How much of the data of a repository of restic V(decode) reads, chosen at random. Less than V(100) is a sample;
+        daily samples read all of it in time.
+    type: int
+    default: 100
   work_dir:
     description:
       - Where the scratch server lives. A tmpfs is as good.
@@ -176,6 +201,18 @@ options:
       - Seconds that the restore may take; V(0) is any time.
     type: int
     default: 0
+  history_path:
+    description:
+      - A line of JSON is added to this file for each verification, and the last 400 are kept; in check mode nothing is
+        written. A file that cannot be written is a warning, and changes no verdict.
+    type: path
+    default: ""
+  metrics_path:
+    description:
+      - The newest line of each series (a path, or C(set) for all sets) of O(history_path) is written to this file for
+        the textfile collector of C(node_exporter). Without a history it is only that of this verification.
+    type: path
+    default: ""
   ignore:
     description:
       - Findings that do not count here. They are returned all the same.
@@ -264,11 +301,16 @@ rpo_seconds:
   description: The age of the data.
   returned: always
   type: float
+warnings:
+  description: What is no matter of the backup, as a history that could not be written. They are shown by Ansible.
+  returned: when there are any
+  type: list
+  elements: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shipshape.stack.plugins.module_utils._backup_manifest import BackupError
-from ansible_collections.shipshape.stack.plugins.module_utils._verify_engine import problems, verify
+from ansible_collections.shipshape.stack.plugins.module_utils._verify_engine import problems, verify, warnings
 from ansible_collections.shipshape.stack.plugins.module_utils._verify_model import PASSED, UNVERIFIED, at_least
 from ansible_collections.shipshape.stack.plugins.module_utils._verify_options import ARGUMENT_SPEC
 
@@ -277,6 +319,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     wanted = {**module.params, "decrypt": module.params["decrypt"] or {}}
     fail_on, path = wanted.pop("fail_on"), wanted.pop("path")
+    if module.check_mode:
+        wanted |= {"history_path": "", "metrics_path": ""}
     cut = module.check_mode and not at_least(wanted["level"], "decode")
     try:
         report = verify(path, {**wanted, "level": "decode"} if cut else wanted)
@@ -285,8 +329,12 @@ def main() -> None:
     if cut:
         report["level_requested"] = wanted["level"]
         report["verdict"] = UNVERIFIED if report["verdict"] == PASSED else report["verdict"]
+    said = problems(report)
+    for each in warnings(report):
+        module.warn(each)
+    del report["warnings"]
     if report["verdict"] in fail_on and not (cut and report["verdict"] == UNVERIFIED):
-        module.fail_json(msg=f"{path}: {report['verdict']}. {'. '.join(problems(report))}", **report)
+        module.fail_json(msg=f"{path}: {report['verdict']}. {'. '.join(said)}", **report)
     module.exit_json(changed=False, **report)
 
 

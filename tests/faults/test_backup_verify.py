@@ -10,7 +10,7 @@ import pytest
 
 from .conftest import Group, until
 
-PACKAGES = "postgresql redis-server python3-psycopg sqlite3 age xz-utils zstd"
+PACKAGES = "postgresql redis-server python3-psycopg sqlite3 age xz-utils zstd lz4 restic borgbackup pgbackrest"
 CONFIG = {
     "host": "db1",
     "components": [
@@ -109,6 +109,35 @@ set_of badmanifest; echo '{' >$V/badmanifest.d/$SET/manifest.json
 set_of other; mv $V/other.d/$SET $V/other.d/20200101T000000Z
 set_of aged; mv $V/aged.d/$SET $V/aged.d/20200101T000000Z
 sed -i "s/$SET/20200101T000000Z/" $V/aged.d/20200101T000000Z/manifest.json
+# Folders: dumps, base backups and repositories, each whole, cut, with a bit that changed, and without a file.
+echo secret >$V/password; echo wrong >$V/other-password
+biggest() { find $1 -type f -not -name toc.dat -printf '%s %p\n' | sort -n | tail -1 | cut -d' ' -f2-; }
+broken_ones() { for n in cut flip gone; do cp -a $V/$1 $V/$1-$n; done; for n in cut flip gone; do
+  f=$(biggest $V/$1-$n${2:-}); chmod u+w $f
+  case $n in cut) cut $f 50;; flip) flip $f 0.5;; gone) rm $f;; esac; done; }
+P=$(mktemp -d -p /var/tmp); chown postgres $P; chmod 755 $P
+dir() { dump -Fd -Z$2 -f $P/$1 shop; mv $P/$1 $V/$1; chown -R root: $V/$1; }
+dir folder gzip; dir folder-z0 0; dir folder-zstd zstd; dir folder-lz4 lz4
+broken_ones folder; broken_ones folder-z0; broken_ones folder-zstd; broken_ones folder-lz4
+cp -a $V/folder $V/folder-notoc; rm $V/folder-notoc/toc.dat
+cp $V/shop.tar $V/cut.tar; cut $V/cut.tar 60; head -c -1024 $V/shop.tar >$V/endless.tar
+cp $V/shop.tar $V/lost.tar; tar --delete -f $V/lost.tar $(tar -tf $V/shop.tar | grep -m1 '^[0-9]')
+pg pg_basebackup -c fast -D $P/base; pg pg_basebackup -c fast -Ft -z -D $P/base-tar
+for n in base base-tar; do mv $P/$n $V/$n; chown -R root: $V/$n; broken_ones $n; done
+cp -a $V/base $V/base-manifest; sed -i 's/"Size": 3,/"Size": 4,/' $V/base-manifest/backup_manifest
+restic init -q -r $V/restic --password-file $V/password; restic init -q -r $V/restic-new --password-file $V/password
+restic backup -q -r $V/restic --password-file $V/password $V/shop.sql; broken_ones restic /data
+(export BORG_PASSCOMMAND="cat $V/password" BORG_BASE_DIR=$P/borg
+borg init -e repokey $V/borg; borg create $V/borg::one $V/shop.sql; borg init -e repokey $V/borg-new) >/dev/null 2>&1
+broken_ones borg /data
+printf '[main]\npg1-path=%s\n[global]\nrepo1-path=%s\nstart-fast=y\n' /var/lib/postgresql/17/main $P/repo \
+  >/etc/pgbackrest.conf
+chmod 644 /etc/pgbackrest.conf
+pg psql -Xq -c 'ALTER SYSTEM SET archive_mode = on' -c \
+  "ALTER SYSTEM SET archive_command = 'pgbackrest --stanza=main --log-level-file=off archive-push %p'"
+systemctl restart postgresql
+for n in stanza-create backup; do pg pgbackrest --stanza=main --log-level-file=off --log-level-console=off $n; done
+cp -a $P/repo $V/repo; chmod -R go= $V/repo; broken_ones repo /backup/main/2*
 faulty sequence "ALTER SEQUENCE orders_id_seq RESTART WITH 5"
 faulty lost "DELETE FROM orders WHERE id > 15000"; faulty index "DROP INDEX orders_what"
 echo $SET
@@ -126,6 +155,7 @@ json.dump(results, sys.stdout)
 """
 V = "/root/v"
 RUNNING = "pgrep -fa '[s]hipshape/verify' || true"
+PASSWORD, OTHER_PASSWORD = ({"decrypt": {"password_file": f"{V}/{name}"}} for name in ("password", "other-password"))
 KEY, OTHER_KEY = {"identity_file": f"{V}/key"}, {"identity_file": f"{V}/other-key"}
 # Name: path, options, what is found and at which level.
 BROKEN = {
@@ -165,6 +195,43 @@ BROKEN = {
     "tar, truncated": ("cut.tar.gz", {}, "TRUNCATED", "decode"),
     "tar, ends between files": ("short.tar", {}, "TRUNCATED", "decode"),
     "tar without a file": ("files.tar.gz", {"contains": ["etc/nginx/nginx.conf"]}, "FILES_MISSING", "decode"),
+    "tar of pg_dump, truncated": ("cut.tar", {}, "TRUNCATED", "decode"),
+    "tar of pg_dump without its end": ("endless.tar", {}, "TRUNCATED", "decode"),
+    "tar of pg_dump without a file": ("lost.tar", {}, "FILES_MISSING", "decode"),
+    "folder, truncated": ("folder-cut", {}, "TRUNCATED", "decode"),
+    "folder, bit": ("folder-flip", {}, "DECODE_ERROR", "decode"),
+    "folder without a file": ("folder-gone", {}, "FILES_MISSING", "decode"),
+    "folder without its table of contents": ("folder-notoc", {}, "FILES_MISSING", "structure"),
+    "folder, wrong database": ("folder", {"expected_database": "crm"}, "WRONG_DATABASE", "structure"),
+    "folder, owner without a role": ("folder", {"globals_path": f"{V}/poor.sql"}, "ROLE_MISSING", "structure"),
+    "folder where a file has to be": ("folder", {"type": "pg_custom"}, "WRONG_FORMAT", "exists"),
+    "file where a folder has to be": ("shop.dump", {"type": "pg_dir"}, "WRONG_FORMAT", "exists"),
+    # pg_restore takes these three for whole.
+    "folder, not compressed, truncated": ("folder-z0-cut", {}, "TRUNCATED", "decode"),
+    "folder, zstd, truncated": ("folder-zstd-cut", {}, "TRUNCATED", "decode"),
+    "folder, lz4, truncated": ("folder-lz4-cut", {}, "DECODE_ERROR", "decode"),
+    "folder, copy differs": ("folder", {"copies": [{"path": f"{V}/folder-flip"}]}, "OFFSITE_DIFFERS", "checksum"),
+    "base backup, truncated": ("base-cut", {}, "TRUNCATED", "structure"),
+    "base backup, bit": ("base-flip", {}, "DECODE_ERROR", "decode"),
+    "base backup without a file": ("base-gone", {}, "FILES_MISSING", "structure"),
+    "base backup, changed manifest": ("base-manifest", {}, "CHECKSUM_MISMATCH", "structure"),
+    "base backup in tars, truncated": ("base-tar-cut", {}, "TRUNCATED", "decode"),
+    "base backup in tars, bit": ("base-tar-flip", {}, "DECODE_ERROR", "decode"),
+    "base backup in tars, one gone": ("base-tar-gone", {}, "FILES_MISSING", "decode"),
+    "restic, truncated": ("restic-cut", PASSWORD, "TRUNCATED", "structure"),
+    "restic, bit": ("restic-flip", PASSWORD, "DECODE_ERROR", "decode"),
+    "restic without a file": ("restic-gone", {**PASSWORD, "level": "structure"}, "FILES_MISSING", "structure"),
+    "restic, wrong password": ("restic", OTHER_PASSWORD, "DECRYPT_FAILED", "structure"),
+    "restic, no snapshot": ("restic-new", PASSWORD, "EMPTY_ARTEFACT", "structure"),
+    "restic, stale": ("restic", {**PASSWORD, "max_age": 1}, "STALE", "structure"),
+    "borg, truncated": ("borg-cut", PASSWORD, "TRUNCATED", "decode"),
+    "borg, bit": ("borg-flip", PASSWORD, "DECODE_ERROR", "decode"),
+    "borg without a file": ("borg-gone", PASSWORD, "FILES_MISSING", "decode"),
+    "borg, wrong password": ("borg", OTHER_PASSWORD, "DECRYPT_FAILED", "structure"),
+    "borg, no archive": ("borg-new", PASSWORD, "EMPTY_ARTEFACT", "structure"),
+    "pgbackrest, truncated": ("repo-cut", {}, "DECODE_ERROR", "decode"),
+    "pgbackrest, bit": ("repo-flip", {}, "DECODE_ERROR", "decode"),
+    "pgbackrest without a file": ("repo-gone", {}, "FILES_MISSING", "decode"),
     "copy gone": ("shop.dump", {"copies": [{"path": f"{V}/nowhere"}]}, "OFFSITE_MISSING", "checksum"),
     "copy differs": ("shop.dump", {"copies": [{"path": f"{V}/differs"}]}, "OFFSITE_DIFFERS", "checksum"),
     "too few copies": ("shop.dump", {"min_copies": 3, "copies": [{"path": f"{V}/away"}]}, "COPIES_BELOW", "checksum"),
@@ -215,6 +282,18 @@ HEALTHY = {
     "plain, zstd": ("shop.sql.zst", {}),
     "custom in zstd": ("shop.dump.zst", RESTORE),
     "tar of pg_dump": ("shop.tar", RESTORE),
+    "folder": ("folder", {**RESTORE, "globals_path": f"{V}/globals.sql", "expected_database": "shop"}),
+    "folder, not compressed": ("folder-z0", {}),
+    "folder, zstd": ("folder-zstd", {}),
+    "folder, lz4": ("folder-lz4", {}),
+    "a folder of a pattern": ("folde?", {}),
+    "base backup": ("base", RESTORE),
+    "base backup in tars": ("base-tar", {}),
+    "restic": ("restic", {**PASSWORD, "level": "restore", "max_age": 86400}),
+    "restic, sampled": ("restic", {**PASSWORD, "read_percent": 50}),
+    "restic, structure": ("restic", {**PASSWORD, "level": "structure"}),
+    "borg": ("borg", {**PASSWORD, "max_age": 86400}),
+    "pgbackrest": ("repo", {}),
     "empty on purpose": ("hollow.dump", {**RESTORE, "allow_empty": True}),
     "globals": ("globals.sql", {}),
     "rdb": ("dump.rdb", RESTORE),
@@ -267,6 +346,15 @@ SABOTAGES = {
     "no redis-server": (*away("/usr/bin/redis-server"), "dump.rdb", RESTORE, "TOOL_MISSING"),
     "no age": (*away("/usr/bin/age"), "shop.dump.age", {"decrypt": KEY}, "TOOL_MISSING"),
     "no zstd": (*away("/usr/bin/zstd"), "shop.sql.zst", {}, "TOOL_MISSING"),
+    "no lz4": (*away("/usr/bin/lz4"), "folder-lz4", {}, "TOOL_MISSING"),
+    "no pg_restore for a folder": (*away(f"{PG}/pg_restore"), "folder", {}, "TOOL_MISSING"),
+    "no pg_verifybackup": (*away(f"{PG}/pg_verifybackup"), "base", {}, "TOOL_MISSING"),
+    "no room for tars": ("", "", "base-tar", {"work_dir": "/proc/nowhere"}, "NO_SPACE"),
+    "no restic": (*away("/usr/bin/restic"), "restic", PASSWORD, "TOOL_MISSING"),
+    "no borg": (*away("/usr/bin/borg"), "borg", PASSWORD, "TOOL_MISSING"),
+    "no pgbackrest": (*away("/usr/bin/pgbackrest"), "repo", {}, "TOOL_MISSING"),
+    "no password for restic": ("", "", "restic", {}, "KEY_UNAVAILABLE"),
+    "no password for borg": ("", "", "borg", {}, "KEY_UNAVAILABLE"),
     "no key": ("", "", "shop.dump.age", {}, "KEY_UNAVAILABLE"),
     "no time to read": ("", "", "shop.dump", {"timeout": 0.001}, "TIMEOUT"),
     "no time to restore": ("", "", "shop.dump", {**RESTORE, "timeout": 0.6}, "TIMEOUT"),
@@ -359,6 +447,58 @@ def test_the_command_says_and_remembers_what_came_of_it(host):
     assert host(f"shipshape backup verify --set {V}/shop.dump --level rows 2>&1 || echo $?").endswith("\n2\n")
 
 
+def test_a_tar_that_was_cut_is_found_at_once(found):
+    # pg_restore 17 never comes to an end with one.
+    assert found["tar of pg_dump, truncated"]["report"]["seconds"] < 1
+
+
+@pytest.mark.usefixtures("found")
+def test_the_command_keeps_a_history_and_metrics(host):
+    out = host(
+        "mkdir -p /var/lib/prometheus/node-exporter; rm -f /var/lib/shipshape/backup/history.jsonl\n"
+        "shipshape backup verify --level decode; shipshape backup verify --level restore\n"
+        f"shipshape backup verify --set {V}/cut.tar --history {V}/h --metrics {V}/m 2>/dev/null || true\n"
+        f"shipshape backup verify --set {V}/shop.tar --level decode --history {V}/h --metrics {V}/m\n"
+        "echo @; cat /var/lib/shipshape/backup/history.jsonl\n"
+        "echo @; cat /var/lib/prometheus/node-exporter/shipshape_verify.prom\n"
+        f"echo @; cat {V}/h; echo @; cat {V}/m"
+    )
+    _said, sets, metrics, files, own = out.split("@\n")
+    lines = [json.loads(each) for each in sets.splitlines()]
+    assert [(each["series"], each["level"], each["verdict"]) for each in lines] == [
+        ("set", "decode", "passed"),
+        ("set", "restore", "passed"),
+    ]
+    assert lines[1]["rto_seconds"] > 0 < lines[1]["rpo_seconds"]
+    assert 'shipshape_verify_verdict{series="set",level="restore",verdict="passed"} 1' in metrics
+    found = [json.loads(each) for each in files.splitlines()]
+    assert [each["findings"] for each in found] == [["TRUNCATED"], []]
+    assert f'verdict{{series="{V}/cut.tar",level="restore",verdict="failed"}} 1' in own
+    assert f'last_passed_timestamp_seconds{{series="{V}/cut.tar"}} 0' in own
+
+
+@pytest.mark.usefixtures("found")
+def test_a_history_that_cannot_be_written_is_a_warning(host):
+    command = f"shipshape backup verify --set {V}/shop.tar --level decode --history /proc/h --metrics {V}/m2"
+    out = host(f"{command} 2>&1; echo $?; cat {V}/m2")
+    assert "HISTORY_NOT_WRITTEN: /proc/h: " in out
+    assert "passed up to decode" in out
+    assert "\n0\n" in out
+    assert 'verdict="passed"} 1' in out
+
+
+@pytest.mark.usefixtures("found")
+def test_no_password_stands_in_an_argument(host):
+    seen = host(
+        "(while :; do cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; done) >/root/argv & watch=$!\n"
+        "for n in restic borg; do\n"
+        f"shipshape backup verify --set {V}/$n --level decode --password-file {V}/password; done\n"
+        "kill $watch; grep -ac 'restic -r\\|borg check' /root/argv; grep -ao 'secret' /root/argv || true"
+    )
+    assert "secret" not in seen
+    assert int(seen.split()[-1]) > 0
+
+
 def play(**options):
     task = {"shipshape.stack.backup_verify": options}
     return [{"hosts": "h", "become": True, "gather_facts": False, "tasks": [task]}]
@@ -371,6 +511,13 @@ def play(**options):
         ({"path": f"{V}/shop.dump", "level": "restore"}, (), 0, ""),
         ({"path": f"{V}/shop.dump", "level": "integrity"}, ("--check",), 0, ""),
         ({"path": f"{V}/truncated.dump"}, (), 2, "TRUNCATED"),
+        (
+            {"path": f"{V}/restic", "decrypt": PASSWORD["decrypt"], "history_path": "/proc/h"},
+            (),
+            0,
+            "HISTORY_NOT_WRITTEN",
+        ),
+        ({"path": f"{V}/borg", "read_percent": 0}, (), 2, "read_percent is 0"),
         ({"path": f"{V}/truncated.dump", "fail_on": ["unverified"]}, (), 0, ""),
         ({"path": f"{V}/shop.dump", "level": "rows"}, (), 2, "NO_REFERENCE"),
         ({"path": f"{V}/shop.dump", "row_tolerance": 200}, (), 2, "row_tolerance is 200"),

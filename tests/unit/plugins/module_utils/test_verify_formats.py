@@ -58,7 +58,8 @@ def test_a_kind_is_known_by_its_head(head, kind):
 
 
 @pytest.mark.parametrize(
-    ("head", "name"), [(b"\x1f\x8b\x08", "gzip"), (b"BZh9", "bzip2"), (b"\xfd7zXZ\x00", "xz"), (b"PGDMP", "")]
+    ("head", "name"),
+    [(b"\x1f\x8b\x08", "gzip"), (b"BZh9", "bzip2"), (b"\xfd7zXZ\x00", "xz"), (b"\x04\x22M\x18", "lz4"), (b"PGDMP", "")],
 )
 def test_a_compression_is_known_by_its_head(head, name):
     assert formats.compression(head) == name
@@ -110,14 +111,20 @@ def test_a_listing_is_tables_and_owners():
 
 
 @given(
-    st.lists(st.sampled_from([b"\nCREATE TABLE x (", b"\nCREATE TAB", b"LE y (", b"data", b"\n"])), st.integers(1, 9)
+    st.lists(
+        st.sampled_from(
+            [b"\nCREATE TABLE x (", b"\nCREATE UNLOGGED TABLE z (", b"\nCREATE TAB", b"LE y (", b"data", b"\n"]
+        )
+    ),
+    st.integers(1, 9),
 )
 def test_tables_of_a_text_are_counted_across_chunks(parts, size):
     whole = b"".join(parts)
     scan = formats.Text()
     for at in range(0, len(whole), size):
         scan.feed(whole[at : at + size])
-    assert scan.tables == whole.count(b"\nCREATE TABLE ")
+    assert scan.tables == whole.count(b"\nCREATE TABLE ") + whole.count(b"\nCREATE UNLOGGED TABLE ")
+    assert scan.tail == whole[-4096:]
 
 
 @pytest.mark.parametrize(

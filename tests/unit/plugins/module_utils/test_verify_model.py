@@ -48,6 +48,10 @@ def test_many_have_passed_if_each_has_and_there_is_one(verdicts):
         ("tar", "rows", "decode"),
         ("redis_rdb", "integrity", "rows"),
         ("sqlite", "exists", "exists"),
+        ("pg_dir", "integrity", "integrity"),
+        ("basebackup", "restore", "decode"),
+        ("restic", "restore", "decode"),
+        ("borg", "checksum", "checksum"),
     ],
 )
 def test_a_kind_is_proven_to_its_own_last_level(kind, wanted, level):
@@ -66,6 +70,8 @@ def test_an_ignored_finding_does_not_count_and_is_still_told():
         ({"ignore": [{"id": "STALE", "reason": " "}]}, "STALE has no reason"),
         ({"row_tolerance": 101}, "row_tolerance is 101"),
         ({"size_tolerance": -1}, "size_tolerance is -1"),
+        ({"read_percent": 0}, "read_percent is 0"),
+        ({"read_percent": 101}, "read_percent is 101"),
         ({"max_age": -1}, "max_age is -1"),
         ({"min_size": -1}, "min_size is -1"),
         ({"timeout": 0}, "timeout is 0"),
@@ -76,6 +82,11 @@ def test_an_ignored_finding_does_not_count_and_is_still_told():
 def test_what_is_wrong_with_options(options, words):
     with pytest.raises(BackupError, match=words.replace("(", r"\(")):
         refuse_wrong({**DEFAULTS, **options})
+
+
+@pytest.mark.parametrize("percent", [1, 50, 100])
+def test_a_sample_is_a_percentage(percent):
+    refuse_wrong({**DEFAULTS, "read_percent": percent})
 
 
 def test_the_defaults_are_right():
