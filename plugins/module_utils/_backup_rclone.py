@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from ._backup_target import DIFFERS, MISSING, CopyError, Target, wanted
 
 # Exit statuses of rclone: no such folder, no such file.
 NO_FOLDER, NO_FILE = 3, 4
+EMPTY = hashlib.sha256(b"").hexdigest()
 KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 FIXED = {
     # Nothing is read from a file, and nothing is asked.
@@ -54,16 +56,15 @@ class Rclone(Target):
         root = self.place.root
         return f"{root}{path}" if root.endswith((":", "/")) else f"{root}/{path}"
 
-    def _paths(self, host: Optional[str]) -> Optional[list[str]]:
-        """Of all files, or None where there is no such folder."""
+    def _paths(self, host: Optional[str]) -> list[str]:
+        """Of all files. A folder or a bucket that is not there has none; rclone makes it with the first file."""
         below = f"{folder_of(host)}/" if host else ""
         where = self.at(below.rstrip("/")) if host else self.place.root
         rc, out, _said = self.rclone("lsf", "--recursive", "--files-only", where, accepted=(0, NO_FOLDER))
-        return None if rc else [f"{below}{line}" for line in out.splitlines()]
+        return [] if rc else [f"{below}{line}" for line in out.splitlines()]
 
     def open(self, known: bool) -> None:
-        paths = self._paths(self.host)
-        found = listing(paths or [])
+        found = listing(self._paths(self.host))
         if known and not found.sets:
             # Not made again under this name: nobody would notice what is lost.
             message = (
@@ -72,8 +73,6 @@ class Rclone(Target):
             raise CopyError(self.name, MISSING, f"{message} target that is to begin anew another name")
         if self.place.kind == "local":
             Path(self.options["repository"]).mkdir(mode=0o700, parents=True, exist_ok=True)
-        elif paths is None:
-            self.rclone("mkdir", self.place.root)
         # A run that was killed left them; only one run of a host is at work.
         for half in found.halves:
             self.rclone("purge", self.at(half))
@@ -86,7 +85,7 @@ class Rclone(Target):
         files: dict[str, str] = {}
         for name in wanted(folder):
             file = name + (AGE if self.options["age_recipients"] else "")
-            # Of a sender that is killed the rest is an end of the file to rclone, so the manifest has another name first.
+            # The end of a sender that is killed is to rclone the end of the file: the manifest has another name first.
             sent = f"{snapshot}/{file}" + (manifest.PARTIAL if name == manifest.FILE else "")
             files[file] = self._send(folder / name, self.at(sent))
             self._same(sent, files[file])
@@ -119,6 +118,8 @@ class Rclone(Target):
             if exc.status in (NO_FOLDER, NO_FILE):
                 raise CopyError(self.name, MISSING, f"{path} is not there") from None
             raise
+        if found == EMPTY != digest:  # of a file that is not in a bucket rclone says nothing, and is content
+            raise CopyError(self.name, MISSING, f"{path} is not there, or empty")
         if found != digest:
             raise CopyError(self.name, DIFFERS, f"{path} came back as something else")
 
@@ -136,14 +137,14 @@ class Rclone(Target):
             self._same(f"{there['id']}/{file}", digest)
 
     def snapshots(self, host: Optional[str]) -> dict[str, dict[str, Any]]:
-        return dict(listing(self._paths(host) or []).sets)
+        return dict(listing(self._paths(host)).sets)
 
-    def remove(self, places: list[str]) -> None:
+    def remove(self, gone: list[dict[str, Any]]) -> None:
         """The manifest first: what is left of a removal that was cut short is no set."""
-        for each in places:
-            for file in (manifest.FILE, manifest.FILE + AGE):
-                self.rclone("deletefile", self.at(f"{each}/{file}"), accepted=(0, NO_FOLDER, NO_FILE))
-            self.rclone("purge", self.at(each), accepted=(0, NO_FOLDER))
+        for each in gone:
+            file = manifest.FILE + (AGE if each["encrypted"] else "")
+            self.rclone("deletefile", self.at(f"{each['id']}/{file}"))
+            self.rclone("purge", self.at(each["id"]), accepted=(0, NO_FOLDER))
 
     def bring(self, snapshot: Mapping[str, Any], folder: Path, identity: str) -> Path:
         private_folder(folder)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from . import _backup_manifest as manifest
-from ._backup_host import CHUNK, private_folder
+from ._backup_host import CHUNK, MissingProgramError, execute, private_folder
 from ._backup_manifest import BackupError
 from ._backup_pipe import Programs
 from ._backup_redis import read_secret
@@ -24,12 +24,15 @@ from ._backup_target import DIFFERS, MISSING, CopyError, Target, wanted
 
 CACHE = "/var/cache/shipshape-restic"
 TAG = "shipshape"
+PROBE_SECONDS = 60.0
 WRONG_PASSWORD = "wrong password"  # noqa: S105
 # restic of Debian 12 has one exit status for everything. What it says when there is no repository, or a file of it:
 GONE = re.compile(
-    r"specified (key|bucket) does not exist|no such file|file does not exist|repository does not exist|no matching ID",
+    r"specified (key|bucket) does not exist|no such file|file does not exist"
+    r"|repository does not exist|no matching ID|not found in snapshot",
     re.IGNORECASE,
 )
+INITIALIZED = re.compile(r"already (exists|initialized)", re.IGNORECASE)
 # ... and when what comes back is not what it has written.
 BROKEN = re.compile(
     r"verification failed|invalid data|invalid hash|hash mismatch|not match|unexpected EOF|corrupt", re.I
@@ -53,18 +56,35 @@ class Restic(Target):
     def restic(self, *words: str, accepted: tuple[int, ...] = (0,)) -> tuple[int, str, str]:
         return self.tool("restic", *words, accepted=accepted)
 
+    def problem(self) -> str:
+        """What keeps the repository from being opened. restic asks for a missing bucket for a quarter of an hour."""
+        try:
+            seconds = min(PROBE_SECONDS, self.left / 2)
+            argv = ["restic", "cat", "config", "--no-lock", "--no-cache"]
+            execute(argv, f"copy {self.name}: restic cat", seconds, environment=self.environment())
+        except MissingProgramError:
+            raise
+        except BackupError as exc:
+            return str(exc)
+        return ""
+
     def open(self, known: bool) -> None:
-        rc, _out, said = self.restic("cat", "config", "--no-lock", accepted=tuple(range(256)))
-        if rc == 0:
+        if not known:
+            # It refuses to where there is one, and says so at once; to ask first takes long where nothing is.
+            rc, _out, said = self.restic("init", accepted=tuple(range(256)))
+            if rc == 0:
+                return
+            if not INITIALIZED.search(said):
+                raise BackupError(f"copy {self.name}: there is no repository, and none can be made: {said}")
+        said = self.problem()
+        if not said:
             return
         if WRONG_PASSWORD in said:
             file = self.options["password_file"]
             raise BackupError(f"copy {self.name}: the password is not the repository's: put the right one into {file}")
         if not GONE.search(said):
-            raise BackupError(f"copy {self.name}: the repository cannot be opened: {said}")
-        if known:
-            raise CopyError(self.name, MISSING, f"the repository held copies, and is not there: {said}")
-        self.restic("init")
+            raise BackupError(f"the repository cannot be opened: {said}")
+        raise CopyError(self.name, MISSING, f"the repository held copies, and is not there: {said}")
 
     def upload(self, folder: Path, schedule: str) -> dict[str, Any]:
         words = ["--host", self.host, "--tag", f"{TAG},schedule-{schedule}", str(folder)]
@@ -93,9 +113,13 @@ class Restic(Target):
             if found.get(name) != digest:
                 raise CopyError(self.name, DIFFERS, f"{name} of {folder.name} came back as something else")
 
-    def remove(self, places: list[str]) -> None:
+    def look(self, folder: Path, record: Mapping[str, Any]) -> None:
+        self.open(known=True)
+        self.compare(folder, record)
+
+    def remove(self, gone: list[dict[str, Any]]) -> None:
         self.restic("unlock")
-        self.restic("forget", "--prune", *places)
+        self.restic("forget", "--prune", *(each["id"] for each in gone))
 
     def snapshots(self, host: Optional[str]) -> dict[str, dict[str, Any]]:
         words = ["--host", host] if host else []

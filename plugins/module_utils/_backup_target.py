@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import time
 from collections.abc import Mapping
@@ -81,8 +80,12 @@ class Target:
         """Of one host, or of any where it is None."""
         raise NotImplementedError
 
-    def remove(self, places: list[str]) -> None:
-        """By what the target calls them."""
+    def look(self, folder: Path, record: Mapping[str, Any]) -> None:
+        """The same for a set that was sent some time ago."""
+        self.compare(folder, record)
+
+    def remove(self, gone: list[dict[str, Any]]) -> None:
+        """Some of the snapshots."""
         raise NotImplementedError
 
     def bring(self, snapshot: Mapping[str, Any], folder: Path, identity: str) -> Path:
@@ -104,7 +107,7 @@ class Target:
         if decided.refused:
             raise BackupError(f"copy {self.name}: {decided.refused}")
         if decided.remove:
-            self.remove([there[name]["id"] for name in decided.remove])
+            self.remove([there[name] for name in decided.remove])
 
     def fetch(self, name: str, snapshot: Mapping[str, Any], sets: Path, identity: str = "") -> None:
         """Bring a set home. It gets its name when every artefact is what the manifest says."""
@@ -118,7 +121,8 @@ class Target:
                 raise BackupError(f"copy {self.name}: what is called {name} there is the set {document['id']}")
             for entry in document["artefacts"]:
                 check_artefact(folder, entry)
-                os.chmod(folder / entry["name"], 0o600)
+            for file in folder.iterdir():
+                file.chmod(0o600)
             folder.chmod(0o700)
             folder.rename(sets / name)
             sync_folder(sets)

@@ -44,7 +44,7 @@ def _look(there: Target, folder: Path, record: Mapping[str, Any], level: str) ->
     if not at_least("checksum", level):
         return
     try:
-        there.compare(folder, record)
+        there.look(folder, record)
     except CopyError as exc:
         yield finding(exc.found, str(exc))
     except OvertimeError as exc:
