@@ -16,6 +16,7 @@ from typing import Any, Optional
 
 from . import _pitr_config
 from ._backup_manifest import COMPONENTS, BackupError
+from ._backup_rclone_remote import recipient_problem, remote
 from ._verify_model import LEVELS
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -24,6 +25,7 @@ MANUAL, SAFETY = "manual", "safety"
 KEEP = ("keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
 CRON = re.compile(r"(@[a-z]+|([-0-9*,/a-zA-Z]+ ){4}[-0-9*,/a-zA-Z]+)")
 REPOSITORY = re.compile(r"(/|sftp:|s3:).+")
+RESTIC, RCLONE = TOOLS = ("restic", "rclone")
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,11 @@ SCHEDULE_KEYS = {
 }
 COPY_KEYS = {
     "name": Key(TEXT, required=True),
+    "tool": Key(TEXT, RESTIC),
     "repository": Key(TEXT, required=True),
-    "password_file": Key(TEXT, required=True),
+    # Of restic; and the keys that age encrypts for before rclone sees anything.
+    "password_file": Key(TEXT, ""),
+    "age_recipients": Key(TEXTS, []),
     "escrow": Key(TEXT, ""),
     "environment_file": Key(TEXT, ""),
     "schedules": Key(TEXTS, ["daily"]),
@@ -233,11 +238,44 @@ def _copy(path: str, entry: Any) -> Iterator[str]:
         yield f"{path}.repository has a password in it, which everybody would see: put it into environment"
     if not entry.get("escrow"):
         yield (
-            f"{path}.escrow is empty: say where a copy of the repository's password is kept outside of this host."
+            f"{path}.escrow is empty: say where restic's password, or age's secret key, is kept outside of this host."
             " Without it the copies are lost together with the host"
         )
     if not any(isinstance(entry.get(key), int) and entry[key] > 0 for key in KEEP):
         yield f"{path} keeps nothing: give one of {', '.join(KEEP)}"
+    yield from _tool(path, entry)
+
+
+def _tool(path: str, entry: Mapping[str, Any]) -> Iterator[str]:
+    """What one of the two tools needs, and the other has no use for."""
+    tool, keys = entry.get("tool", RESTIC), entry.get("age_recipients") or []
+    if tool not in TOOLS:
+        yield f"{path}.tool is {tool!r}: there are {', '.join(TOOLS)}"
+    elif tool == RESTIC:
+        if not entry.get("password_file"):
+            yield f"{path}.password_file is missing: restic encrypts by a password"
+        if keys:
+            yield f"{path}.age_recipients is for rclone; restic encrypts by its password: leave it out"
+    else:
+        if entry.get("password_file"):
+            yield f"{path}.password_file has no use with rclone: leave it out, and give age_recipients"
+        yield from _rclone(path, entry.get("repository"), keys)
+
+
+def _rclone(path: str, repository: Any, keys: Any) -> Iterator[str]:
+    for number, each in enumerate(keys if isinstance(keys, list) else []):
+        wrong = recipient_problem(each) if isinstance(each, str) else ""
+        if wrong:
+            yield f"{path}.age_recipients[{number}] {wrong}"
+    if not isinstance(repository, str) or not REPOSITORY.fullmatch(repository):
+        return
+    try:
+        remote(repository, {})
+    except BackupError as exc:
+        yield f"{path}.repository: {exc}"
+    # Dumps and .env files in the clear on somebody else's disk.
+    if not keys and not repository.startswith("/"):
+        yield f"{path}.age_recipients is empty: rclone encrypts nothing, and {repository} is elsewhere: give keys"
 
 
 def _together(document: Mapping[str, Any]) -> Iterator[str]:
@@ -257,6 +295,11 @@ def _together(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"drill.level is {drill['level']!r}: there are {', '.join(LEVELS)}"
     if drill["source"] not in ("", "here", *(each["name"] for each in document["copies"])):
         yield f"drill.source is {drill['source']!r}: one of copies, or here"
+    if any(each["name"] == drill["source"] and each["age_recipients"] for each in document["copies"]):
+        yield (
+            f"drill.source is {drill['source']}, which is encrypted for a key that this host does not have: take here,"
+            " and now and then make a drill by hand, with --identity"
+        )
     if document["notify"]["on"] not in ("failure", "always"):
         yield f"notify.on is {document['notify']['on']!r}: failure or always"
     if document["copies_min"] > 1 + len(document["copies"]):
@@ -271,6 +314,11 @@ def components_of(config: Mapping[str, Any], schedule: str) -> list[dict[str, An
     if schedule in (MANUAL, SAFETY):
         return list(config["components"])
     return [each for each in config["components"] if schedule in each["schedules"]]
+
+
+def copied(config: Mapping[str, Any], schedule: str) -> bool:
+    """Whether sets of the schedule should be in several places. Without any target all of them should."""
+    return schedule != SAFETY and bool(copies_of(config, schedule) or not config["copies"])
 
 
 def copies_of(config: Mapping[str, Any], schedule: str) -> list[dict[str, Any]]:

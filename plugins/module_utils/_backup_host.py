@@ -95,8 +95,10 @@ def execute(
         raise MissingProgramError(problem) from None
     try:
         out, err = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        raise OvertimeError(f"{what}: no end within {seconds:g} s; give it more by timeout") from None
+    except subprocess.TimeoutExpired as exc:
+        heard = " ".join((exc.stderr or b"").decode("utf-8", "replace").split())[-SAID:]
+        problem = f"{what}: no end within {seconds:.0f} s; give it more by timeout"
+        raise OvertimeError(f"{problem}: {heard}" if heard else problem) from None
     finally:
         # Also what a program left running that has ended itself; its group has no other members then.
         with contextlib.suppress(ProcessLookupError, PermissionError):

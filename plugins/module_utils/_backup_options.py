@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import _pitr_config
+from ._backup_config import RESTIC
 from ._backup_config import problems as config_problems
 
 METRICS = "/var/lib/prometheus/node-exporter/shipshape_backup.prom"
@@ -32,7 +33,7 @@ def config(options: Mapping[str, Any], secrets: str = "/etc/shipshape/backup") -
             {
                 **each,
                 "schedules": [name for name in each.get("schedules", ["daily"]) if name in used],
-                "password_file": f"{secrets}/{each['name']}.password",
+                "password_file": f"{secrets}/{each['name']}.password" if _has_password(each) else "",
                 "environment_file": f"{secrets}/{each['name']}.environment" if each["name"] in environments else "",
             }
             for each in options["backup_copies"]
@@ -53,8 +54,11 @@ def problems(options: Mapping[str, Any]) -> list[str]:
         return []
     found = [f"backup_{line}" for line in config_problems(config(options))]
     named = {each["name"] for each in options["backup_copies"]}
-    for name in sorted(named - set(options["backup_copy_passwords"])):
+    encrypted = {each["name"] for each in options["backup_copies"] if _has_password(each)}
+    for name in sorted(encrypted - set(options["backup_copy_passwords"])):
         found.append(f"backup_copy_passwords has no {name}: a repository is encrypted by a password")
+    for name in sorted(set(options["backup_copy_passwords"]) & (named - encrypted)):
+        found.append(f"backup_copy_passwords.{name} has no use: the copy is made by rclone; give age_recipients")
     for key in ("backup_copy_passwords", "backup_copy_environments"):
         found += [f"{key}.{name} belongs to none of backup_copies" for name in sorted(set(options[key]) - named)]
     known = set(options["backup_schedules"])
@@ -64,11 +68,15 @@ def problems(options: Mapping[str, Any]) -> list[str]:
     return found + _pitr_config.problems(options)
 
 
+def _has_password(copy: Mapping[str, Any]) -> bool:
+    return bool(copy.get("tool", RESTIC) == RESTIC)
+
+
 def secret_files(
     name: str, passwords: Mapping[str, str], environments: Mapping[str, Mapping[str, str]], folder: str
 ) -> list[dict[str, Any]]:
     """The files of one copy, as config_files takes them."""
-    found = [(f"{folder}/{name}.password", f"{passwords[name]}\n")]
+    found = [(f"{folder}/{name}.password", f"{passwords[name]}\n")] if name in passwords else []
     if name in environments:
         found.append((f"{folder}/{name}.environment", "".join(f"{k}={v}\n" for k, v in environments[name].items())))
     return [{"dest": dest, "content": content, "mode": "0600", "no_log": True} for dest, content in found]

@@ -44,16 +44,11 @@ def metrics(memory: Mapping[str, Any], sets: Sequence[str], copied: Sequence[str
     found["sets_verified"].append(("", passed))
     found["copies"].append(("", copies(memory, copied[-1]) if copied else 0))
     found["copies_wanted"].append(("", copies_min))
-    return exposition("shipshape_backup", HELP, found)
-
-
-def exposition(prefix: str, texts: Mapping[str, str], found: Mapping[str, Sequence[tuple[str, float]]]) -> str:
-    """Gauges in Prometheus' text format: by name, the values with their labels."""
     lines = []
     for name, values in found.items():
         if values:
-            full = f"{prefix}_{name}"
-            lines += [f"# HELP {full} {texts[name]}", f"# TYPE {full} gauge"]
+            full = f"shipshape_backup_{name}"
+            lines += [f"# HELP {full} {HELP[name]}", f"# TYPE {full} gauge"]
             lines += [f"{full}{label} {value:.10g}" for label, value in values]
     return "\n".join(lines) + "\n"
 

@@ -15,8 +15,8 @@ from typing import Any, Optional
 
 from . import _backup_files, _backup_postgresql, _backup_redis, _backup_retention
 from . import _backup_manifest as manifest
-from ._backup_config import SAFETY, components_of, copies_of
-from ._backup_copies import Target
+from ._backup_config import SAFETY, components_of, copied, copies_of
+from ._backup_copies import target as target_for
 from ._backup_host import need_space, write_atomically
 from ._backup_manifest import BackupError
 from ._backup_report import findings, metrics
@@ -129,7 +129,8 @@ def _attempt(report: Report, action: Callable[[], None]) -> None:
 
 def verify_set(name: str, level: str) -> None:
     """By the program, as an operator would: whoever verifies shares no state with whoever made it."""
-    argv = [PROGRAM, "backup", "verify", "--set", name, "--level", level]
+    # Copies are made after it.
+    argv = [PROGRAM, "backup", "verify", "--set", name, "--level", level, "--no-copies"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode:
         verdict = {1: "failed", 2: "could not be verified"}.get(done.returncode, f"ended with {done.returncode}")
@@ -138,14 +139,14 @@ def verify_set(name: str, level: str) -> None:
 
 
 def _copy(config: Mapping[str, Any], store: Store, report: Report, options: Mapping[str, Any], known: bool) -> None:
-    target = Target(options, config["host"])
+    target = target_for(options, config["host"])
     target.open(known)
-    snapshot = target.upload(store.sets / report.name, report.schedule)
+    record = target.upload(store.sets / report.name, report.schedule)
     memory = store.memory()
-    memory["copies"].setdefault(report.name, {})[options["name"]] = {"at": time.time(), "snapshot": snapshot}
+    memory["copies"].setdefault(report.name, {})[options["name"]] = {"at": time.time(), **record}
     store.remember(memory)
     if not report.errors:
-        target.forget(config["min_verified"])
+        target.forget(config["min_verified"], report.name)
 
 
 def _prune(config: Mapping[str, Any], store: Store, report: Report) -> None:
@@ -162,11 +163,6 @@ def _prune(config: Mapping[str, Any], store: Store, report: Report) -> None:
     report.found += findings(
         memory, report.name, wanted, store.names()[-1], time.time(), decided.refused if report.ok else ""
     )
-
-
-def copied(config: Mapping[str, Any], schedule: str) -> bool:
-    """Whether sets of the schedule should be in several places. Without any target all of them should."""
-    return schedule != SAFETY and bool(copies_of(config, schedule) or not config["copies"])
 
 
 def _remember(config: Mapping[str, Any], store: Store, report: Report) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import random
 import sys
 import syslog
@@ -15,17 +16,18 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from . import _cli_drill, _cli_pitr, _cli_verify
 from ._backup_config import MANUAL, SAFETY, read
-from ._backup_copies import Target
+from ._backup_copies import target as target_for
 from ._backup_host import BusyError, gentle, one_at_a_time, stop_on_signals
 from ._backup_manifest import BackupError
 from ._backup_notify import message, tell
 from ._backup_report import describe, due, table
 from ._backup_run import run as run_schedule
 from ._backup_sets import Store
+from ._backup_target import Target
 
 NAME = "backup"
 HELP = "Back this host up, and see what there is."
@@ -58,6 +60,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     own.add_argument("set", nargs="?", default="latest", help="its id (default: the newest)")
     own.add_argument("--target", metavar="NAME", help="the copy (default: the first)")
     own.add_argument("--host", metavar="NAME", help="of another host, or `any`; for a new host in place of a lost one")
+    own.add_argument(
+        "--identity", default="", metavar="FILE", help="age's secret key, which you bring, for a copy by rclone"
+    )
     own.set_defaults(action_of=_fetch)
     own = verbs.add_parser("verify", help="prove a set, or any file: exit status 0 passed, 1 failed, 2 not known")
     _cli_verify.configure(own)
@@ -159,8 +164,8 @@ def sets(config: dict[str, Any], problems: list[str]) -> list[dict[str, Any]]:
 
 def _list(arguments: argparse.Namespace, config: dict[str, Any]) -> int:
     if arguments.target:
-        found = target_of(config, arguments.target).snapshots(*([True] if arguments.host else []))
-        rows = [{"id": name, **each} for name, each in found.items() if _is_of(each, arguments.host)]
+        found = target_of(config, arguments.target).snapshots(_host(arguments, config))
+        rows = [{**each, "snapshot": each["id"], "id": name} for name, each in found.items()]
         text = "".join(f"{each['id']}  {each['schedule']}  {each['hostname']}\n" for each in rows)
         sys.stdout.write(json.dumps(rows, indent=1) + "\n" if arguments.json else text)
         return 0
@@ -172,14 +177,15 @@ def _list(arguments: argparse.Namespace, config: dict[str, Any]) -> int:
     return FAILED if problems else 0
 
 
-def _is_of(snapshot: dict[str, Any], host: Any) -> bool:
-    return host in (None, "any") or snapshot["hostname"] == host
+def _host(arguments: argparse.Namespace, config: dict[str, Any]) -> Optional[str]:
+    """Whose sets are meant; None is anybody's."""
+    return None if arguments.host == "any" else arguments.host or config["host"]
 
 
 def target_of(config: dict[str, Any], name: Any) -> Target:
     for options in config["copies"]:
         if name in (None, options["name"]):
-            return Target(options, config["host"])
+            return target_for(options, config["host"])
     there = ", ".join(each["name"] for each in config["copies"]) or "none"
     raise BackupError(f"there is no copy {name or ''}: there is {there}")
 
@@ -188,16 +194,19 @@ def _fetch(arguments: argparse.Namespace, config: dict[str, Any]) -> int:
     target, store = target_of(config, arguments.target), Store(config)
     with one_at_a_time("backup fetch"):
         store.prepare()
-        found = target.snapshots(*([True] if arguments.host else []))
-        names = [name for name, each in found.items() if _is_of(each, arguments.host)]
+        found = target.snapshots(_host(arguments, config))
+        names = list(found)
         name = names[-1] if arguments.set == "latest" and names else arguments.set
         if name not in names:
             raise BackupError(
                 f"copy {target.name} has no set {name}: see `shipshape backup list --target {target.name}`"
             )
-        target.fetch(found[name], store.sets)
+        target.fetch(name, found[name], store.sets, os.path.abspath(arguments.identity) if arguments.identity else "")
         memory = store.memory()
-        memory["copies"].setdefault(name, {})[target.name] = {"at": time.time(), "snapshot": found[name]["id"]}
+        # What was remembered of the upload is what a later look compares with.
+        memory["copies"].setdefault(name, {}).setdefault(
+            target.name, {"at": time.time(), "snapshot": found[name]["id"]}
+        )
         with contextlib.suppress(OSError):
             store.remember(memory)
     sys.stdout.write(f"{name}\n")

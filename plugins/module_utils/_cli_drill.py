@@ -21,7 +21,7 @@ from ._backup_report import columns
 from ._backup_sets import Store
 from ._cli_verify import EXIT
 from ._drill_plan import HEAD, HERE, rows, summary
-from ._drill_run import drill, history, remember
+from ._drill_run import How, drill, history, remember
 from ._verify_model import LEVELS, PASSED
 
 LOCK = "/run/lock/shipshape-drill.lock"
@@ -47,7 +47,9 @@ def run(arguments: argparse.Namespace, config: dict[str, Any], target_of: Callab
         sys.stdout.write(json.dumps(known, indent=1) + "\n" if arguments.json else columns(HEAD, list(rows(known))))
         return 0
     own = config["drill"]
-    source = arguments.source or own["source"] or next((each["name"] for each in config["copies"]), HERE)
+    # What is encrypted for a key that is not here cannot be brought by cron.
+    readable = (each["name"] for each in config["copies"] if not each["age_recipients"] or arguments.identity)
+    source = arguments.source or own["source"] or next(readable, HERE)
     copy = None if source == HERE else target_of(config, source)
     # No secret: it only keeps the hosts of a fleet from starting in one moment.
     time.sleep(random.uniform(0, arguments.jitter))  # noqa: S311
@@ -55,11 +57,14 @@ def run(arguments: argparse.Namespace, config: dict[str, Any], target_of: Callab
     quiet = arguments.quiet or arguments.json
     with one_at_a_time("backup drill", path=LOCK):
         try:
-            report = drill(config, copy, arguments.level or own["level"], own["timeout"], _nothing if quiet else _say)
+            how = How(arguments.level or own["level"], own["timeout"], arguments.identity)
+            report = drill(config, copy, how, _nothing if quiet else _say)
         except (BackupError, OSError) as exc:
             _tell(config, log, {"ok": False, "name": "", "errors": [str(exc)], "found": []})
             raise
-        remember(config, report)
+        for problem in remember(config, report):
+            log(syslog.LOG_WARNING, problem)
+            sys.stderr.write(f"{problem}\n")
     ok = report["verdict"] == PASSED
     for text in summary(report):
         log(syslog.LOG_INFO if ok else syslog.LOG_ERR, text)

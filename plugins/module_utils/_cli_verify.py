@@ -15,9 +15,10 @@ from typing import Any
 from ._backup_host import write_atomically
 from ._backup_manifest import BackupError, is_id
 from ._backup_sets import Store
+from ._verify_copies import report_of_copies
 from ._verify_engine import problems, verify
 from ._verify_history import HISTORY, METRICS, default_metrics
-from ._verify_model import FAILED, LEVELS, PASSED, UNVERIFIED
+from ._verify_model import FAILED, LEVELS, PASSED, UNVERIFIED, worst
 
 EXIT = {PASSED: 0, FAILED: 1, UNVERIFIED: 2}
 NEWEST = "newest"
@@ -31,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--password-file", default="", metavar="FILE", help="the password of a repository")
     parser.add_argument("--history", default="", metavar="FILE", help="add a line there (sets: in the state folder)")
     parser.add_argument("--metrics", default="", metavar="FILE", help=f"write metrics there (sets: {METRICS})")
+    parser.add_argument("--no-copies", action="store_true", help="do not read back what the targets have of the set")
     parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
 
 
@@ -48,6 +50,8 @@ def run(arguments: argparse.Namespace, config: dict[str, Any]) -> int:
     report = verify(str(path), options)
     if ours:
         remember(store, path.name, report)
+        if not arguments.no_copies:
+            add(report, report_of_copies(config, store, path.name, arguments.level))
     if arguments.json:
         sys.stdout.write(json.dumps(report, indent=1) + "\n")
     else:
@@ -55,6 +59,12 @@ def run(arguments: argparse.Namespace, config: dict[str, Any]) -> int:
             sys.stderr.write(f"{line}\n")
         sys.stdout.write(f"{path}: {report['verdict']} up to {arguments.level}, {report['seconds']:.1f} s\n")
     return EXIT[report["verdict"]]
+
+
+def add(report: dict[str, Any], copies: list[dict[str, Any]]) -> None:
+    """After the verdict on the set itself was remembered: that does not change with what befell a copy."""
+    report["artefacts"] += copies
+    report["verdict"] = worst(each["verdict"] for each in report["artefacts"])
 
 
 def place(store: Store, given: str) -> Path:

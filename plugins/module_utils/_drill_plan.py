@@ -16,21 +16,13 @@ from time import gmtime, strftime
 from typing import Any
 
 from ._backup_manifest import began
-from ._backup_report import age, exposition
+from ._backup_report import age
 from ._verify_model import FAILED, PASSED, UNVERIFIED, worst
 
 HERE = "here"
 # Nobody waits for these before the app is started again.
 NOT_WAITED_FOR = ("queries", "integrity")
-HELP = {
-    "timestamp_seconds": "When the last drill was made.",
-    "passed": "Whether it passed, in time and with data young enough.",
-    "last_passed_timestamp_seconds": "When a drill passed the last time.",
-    "rto_seconds": "How long it took until the data were back and proven.",
-    "rto_target_seconds": "How long it may take (backup_rto_seconds).",
-    "rpo_seconds": "How old the oldest part of the data was.",
-    "rpo_target_seconds": "How old it may be (backup_rpo_seconds).",
-}
+SERIES = "drill"
 HEAD = ("DRILL", "VERDICT", "FROM", "RTO", "RPO", "SETS", "FINDINGS")
 
 
@@ -81,6 +73,7 @@ def result(
         "at": now,
         "verdict": verdict,
         "level": level,
+        "seconds": round(sum(each.seconds + each.report["seconds"] for each in brought), 1),
         "sets": [{"id": each.name, "source": each.source, "seconds": round(each.seconds, 1)} for each in brought],
         "rto_seconds": round(rto, 1),
         "rto_target_seconds": targets[0],
@@ -109,39 +102,33 @@ def _named(report: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def line(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What the history keeps of it."""
-    kept = ("at", "verdict", "level", "rto_seconds", "rto_target_seconds", "rpo_seconds", "rpo_target_seconds")
+    """What the history keeps of it, beside those of verifications and in their form."""
     return {
-        **{key: report[key] for key in kept},
-        "sets": [each["id"] for each in report["sets"]],
+        "time": report["at"],
+        "artefact": " ".join(each["id"] for each in report["sets"]),
+        "series": SERIES,
         "source": ", ".join(sorted({each["source"] for each in report["sets"]})),
+        "level": report["level"],
+        "verdict": report["verdict"],
         "findings": sorted({each["id"] for each in report["findings"]}),
+        "seconds": report["seconds"],
+        "rto_seconds": report["rto_seconds"],
+        "rpo_seconds": report["rpo_seconds"],
+        "rto_target": report["rto_target_seconds"],
+        "rpo_target": report["rpo_target_seconds"],
     }
-
-
-def metrics(history: Sequence[Mapping[str, Any]]) -> str:
-    """Of the last drill, for node_exporter's textfile collector."""
-    last = history[-1]
-    passed = [each["at"] for each in history if each["verdict"] == PASSED]
-    values = {
-        "timestamp_seconds": last["at"],
-        "passed": int(last["verdict"] == PASSED),
-        **{key: last[key] for key in ("rto_seconds", "rto_target_seconds", "rpo_seconds", "rpo_target_seconds")},
-        **({"last_passed_timestamp_seconds": passed[-1]} if passed else {}),
-    }
-    return exposition("shipshape_drill", HELP, {key: [("", value)] for key, value in values.items()})
 
 
 def rows(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
     """Newest first, for a table with HEAD."""
     for each in reversed(history):
         yield (
-            strftime("%Y-%m-%d %H:%M", gmtime(each["at"])),
+            strftime("%Y-%m-%d %H:%M", gmtime(each["time"])),
             each["verdict"],
             each["source"],
-            f"{age(each['rto_seconds'])} of {age(each['rto_target_seconds'])}",
-            f"{age(each['rpo_seconds'])} of {age(each['rpo_target_seconds'])}",
-            " ".join(each["sets"]),
+            f"{age(each['rto_seconds'])} of {age(each['rto_target'])}",
+            f"{age(each['rpo_seconds'])} of {age(each['rpo_target'])}",
+            each["artefact"],
             " ".join(each["findings"]),
         )
 

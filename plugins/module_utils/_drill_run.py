@@ -5,21 +5,23 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Protocol
 
 from . import _backup_manifest as manifest
-from ._backup_host import need_space, private_folder, remove, write_atomically
+from ._backup_host import need_space, private_folder, remove
 from ._backup_manifest import BackupError
 from ._backup_sets import Store
-from ._drill_plan import HERE, Brought, line, metrics, result, selection
+from ._drill_plan import HERE, Brought, line, result, selection
 from ._verify_engine import verify
+from ._verify_history import parsed, record
 
-HISTORY, KEPT = "drills.jsonl", 200
+# Not among the verifications, which are many more and would push them out.
+HISTORY, METRICS = "drills.jsonl", "shipshape_drill.prom"
 Say = Callable[[str], None]
 
 
@@ -28,15 +30,24 @@ class Copy(Protocol):
 
     name: str
 
-    def snapshots(self) -> Mapping[str, Mapping[str, Any]]: ...
-    def fetch(self, snapshot: Mapping[str, Any], sets: Path) -> str: ...
+    def snapshots(self, host: Optional[str]) -> Mapping[str, Mapping[str, Any]]: ...
+    def fetch(self, name: str, snapshot: Mapping[str, Any], sets: Path, identity: str = "") -> None: ...
 
 
-def drill(config: Mapping[str, Any], copy: Optional[Copy], level: str, timeout: float, say: Say) -> dict[str, Any]:
+@dataclass(frozen=True)
+class How:
+    """How far, how long for each artefact, and with whose key."""
+
+    level: str
+    timeout: float
+    identity: str = ""
+
+
+def drill(config: Mapping[str, Any], copy: Optional[Copy], how: How, say: Say) -> dict[str, Any]:
     """The report. BackupError where there is nothing to make it with."""
     store = Store(config)
     sets = list(_known(store))
-    away: Mapping[str, Mapping[str, Any]] = copy.snapshots() if copy else {}
+    away: Mapping[str, Mapping[str, Any]] = copy.snapshots(config["host"]) if copy else {}
     if not sets:
         # On a host that lost its disk the copy has all that there is.
         sets = [(name, str(each.get("schedule", "")), ()) for name, each in list(away.items())[-1:]]
@@ -49,11 +60,9 @@ def drill(config: Mapping[str, Any], copy: Optional[Copy], level: str, timeout: 
         if copy and name not in away and copy.name in copied.get(name, {}):
             missing.append(f"{copy.name} has no {name}, and had it")
             continue
-        brought.append(
-            _verified(store, copy if name in away else None, away.get(name, {}), name, (level, timeout), say)
-        )
+        brought.append(_verified(store, copy if name in away else None, away.get(name, {}), name, how, say))
     targets = (config["rto_seconds"], config["rpo_seconds"])
-    return result(brought, missing, level, targets, time.time())
+    return result(brought, missing, how.level, targets, time.time())
 
 
 def _known(store: Store) -> Iterator[tuple[str, str, tuple[str, ...]]]:
@@ -67,7 +76,7 @@ def _known(store: Store) -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 
 def _verified(
-    store: Store, copy: Optional[Copy], snapshot: Mapping[str, Any], name: str, how: tuple[str, float], say: Say
+    store: Store, copy: Optional[Copy], snapshot: Mapping[str, Any], name: str, how: How, say: Say
 ) -> Brought:
     begun = time.monotonic()
     with _place(store) as folder:
@@ -76,11 +85,11 @@ def _verified(
             source = copy.name
             say(f"{name}: comes from {source}")
             need_space(folder, manifest.size(store.read(name)) if path.exists() else 0)
-            copy.fetch(snapshot, folder)
+            copy.fetch(name, snapshot, folder, how.identity)
             path = folder / name
         seconds = time.monotonic() - begun
-        say(f"{name}: is restored, up to {how[0]}")
-        return Brought(name, source, seconds, verify(str(path), {"level": how[0], "timeout": how[1]}))
+        say(f"{name}: is restored, up to {how.level}")
+        return Brought(name, source, seconds, verify(str(path), {"level": how.level, "timeout": how.timeout}))
 
 
 @contextmanager
@@ -96,28 +105,15 @@ def _place(store: Store) -> Iterator[Path]:
 
 
 def history(store: Store) -> list[dict[str, Any]]:
-    """Oldest first. A line that was torn is left out."""
-    try:
-        lines = (store.state / HISTORY).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    found = []
-    for text in lines:
-        try:
-            each = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(each, dict) and "verdict" in each:
-            found.append(each)
-    return found
+    """Oldest first."""
+    path = store.state / HISTORY
+    return parsed(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else []
 
 
-def remember(config: Mapping[str, Any], report: Mapping[str, Any]) -> None:
-    """A line of the history, and metrics where somebody collects them."""
+def remember(config: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
+    """A line of the history, and metrics where somebody collects them. Returns what could not be written."""
     store = Store(config)
     private_folder(store.state)
-    lines = [*history(store), line(report)][-KEPT:]
-    write_atomically(store.state / HISTORY, "".join(json.dumps(each, sort_keys=True) + "\n" for each in lines))
     collector = Path(config["metrics_file"]).parent if config["metrics_file"] else None
-    if collector and collector.is_dir():
-        write_atomically(collector / "shipshape_drill.prom", metrics(lines), 0o644)
+    exported = collector / METRICS if collector and collector.is_dir() else ""
+    return [each.message for each in record(line(report), store.state / HISTORY, exported)]

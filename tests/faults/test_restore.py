@@ -91,8 +91,8 @@ def test_metrics_of_a_drill(host):
     is_fine(host)
     assert drilled(host, "--level", "checksum")[0] == 0
     metrics = host("cat /var/lib/prometheus/node-exporter/shipshape_drill.prom")
-    assert "shipshape_drill_passed 1\n" in metrics
-    assert "shipshape_drill_rto_target_seconds 3600\n" in metrics
+    assert 'shipshape_verify_verdict{series="drill",level="checksum",verdict="passed"} 1\n' in metrics
+    assert 'shipshape_verify_rto_target_seconds{series="drill"} 3600\n' in metrics
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.shipshape.stack.plugins.module_utils import _drill_plan as plan
 from ansible_collections.shipshape.stack.plugins.module_utils import _drill_run as runner
 from ansible_collections.shipshape.stack.plugins.module_utils._backup_sets import Store
+from ansible_collections.shipshape.stack.plugins.module_utils._verify_history import metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,8 +40,10 @@ def test_which_sets(sets, schedules, wanted):
     assert plan.selection(sets, schedules) == wanted
 
 
-@given(st.lists(st.tuples(st.sampled_from([D1, D2, H1, H2, M1]), st.sampled_from("dh"), st.sets(st.sampled_from("abc"))),
-                unique_by=lambda each: each[0]))  # fmt: skip
+SOME = st.tuples(st.sampled_from([D1, D2, H1, H2, M1]), st.sampled_from("dh"), st.sets(st.sampled_from("abc")))
+
+
+@given(st.lists(SOME, unique_by=lambda each: each[0]))
 def test_what_the_newest_of_each_schedule_has_is_in_them(sets):
     chosen = set(plan.selection(sets, ["d", "h"]))
     have = set().union(*(names for name, _schedule, names in sets if name in chosen))
@@ -88,21 +91,20 @@ def test_figures_and_what_is_kept():
     found = made(report(durations={"queries": 1.0, "integrity": 2.0}))
     assert (found["rto_seconds"], found["rpo_seconds"]) == (9.0, 7200.0)
     kept = plan.line(found)
-    assert (kept["sets"], kept["source"], kept["findings"]) == ([D2], "away", [])
+    assert (kept["artefact"], kept["source"], kept["findings"]) == (D2, "away", [])
     assert plan.summary(found)[0] == f"drill passed up to integrity: {D2} from away"
-    assert list(plan.rows([kept]))[0][1:5] == ("passed", "away", "9 s of 60 s", "2 h of 24 h")
-    failed = {**kept, "at": NOW + 60, "verdict": "failed"}
-    text = plan.metrics([kept, failed])
-    assert "shipshape_drill_passed 0\n" in text
-    assert f"shipshape_drill_last_passed_timestamp_seconds {NOW:.10g}\n" in text
-    assert "last_passed_timestamp" not in plan.metrics([failed]).replace("# ", "")
+    assert next(iter(plan.rows([kept])))[1:5] == ("passed", "away", "9 s of 60 s", "2 h of 24 h")
+    # What verifications are written by writes drills, too.
+    text = metrics([kept, {**kept, "time": NOW + 60, "verdict": "failed"}])
+    assert 'shipshape_verify_verdict{series="drill",level="integrity",verdict="failed"} 1\n' in text
+    assert f'shipshape_verify_last_passed_timestamp_seconds{{series="drill"}} {NOW}\n' in text
+    assert 'shipshape_verify_rto_target_seconds{series="drill"} 60\n' in text
 
 
-def test_a_history_is_bounded_and_survives_a_torn_line(tmp_path, monkeypatch):
+def test_a_history_survives_a_torn_line(tmp_path):
     config = {"folder": str(tmp_path / "b"), "state_folder": str(tmp_path / "s"), "metrics_file": ""}
-    monkeypatch.setattr(runner, "KEPT", 3)
-    for _each in range(5):
-        runner.remember(config, made(report()))
+    for _each in range(3):
+        assert runner.remember(config, made(report())) == []
     with (tmp_path / "s" / runner.HISTORY).open("a") as file:
         file.write('{"verdict": "pas')
     assert [each["verdict"] for each in runner.history(Store(config))] == ["passed"] * 3

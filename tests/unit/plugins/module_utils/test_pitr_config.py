@@ -30,6 +30,7 @@ GOOD = {
     "backup_copies_min": 1,
     "backup_apps": [],
     "backup_notify": {},
+    "backup_drill": {},
     "backup_host_name": "db1.example.com",
     "backup_folder": "/var/backups/shipshape",
     "backup_rto_seconds": 3600,
