@@ -252,7 +252,11 @@ def test_the_next_version_and_the_way_back_lose_no_request(host):
     assert state(host)["active"]["release"] == first
 
 
-@pytest.mark.parametrize("step", ["prepare", "migrate", "start", "handover", "watch", "finish"])
+# A run, a killed run and the one that makes it good take a minute each; on every commit two steps stand for all.
+EACH_NIGHT = [pytest.param(step, marks=pytest.mark.nightly) for step in ("prepare", "start", "watch", "finish")]
+
+
+@pytest.mark.parametrize("step", ["migrate", "handover", *EACH_NIGHT])
 def test_a_killed_run_is_made_good_by_the_next(host, step):
     """The version is another one each time, as the runs before have left the one that was asked for last."""
     wanted = app("1.1.0" if version(host) == "1.0.0" else "1.0.0", env={"SHOP_NAME": "shop", "KILLED_AT": step})
@@ -266,6 +270,7 @@ def test_a_killed_run_is_made_good_by_the_next(host, step):
     assert host.shell(HOST, "docker ps -q --filter label=stack.shipshape.app=shop").split().__len__() == 3
 
 
+@pytest.mark.nightly  # as above
 def test_a_way_back_that_is_killed_is_gone_by_the_next_run(host):
     serving = version(host)
     bad = app(serving, "worker-crashes")
