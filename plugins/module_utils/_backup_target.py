@@ -98,8 +98,8 @@ class Target:
         return rc, out.decode("utf-8", "replace"), said
 
     def forget(self, floor: int, made: str) -> str:
-        """By the plan that local sets go by; why it was refused, or empty. The floor is the newest of all that is there,
-        as each was read back."""
+        """By the plan that local sets go by; why it was refused, or empty. All that is there was read back once, so
+        that the floor is the newest of it."""
         there = self.snapshots(self.host)
         known = [_backup_retention.Known(name, each["schedule"], True) for name, each in there.items()]
         policy = {key: self.options[key] for key in KEEP}
