@@ -68,8 +68,13 @@ def findings(
     if newest > name or began(newest) > now + 3600:
         message = f"{newest} is newer than the set that was just made"
         yield {"id": "CLOCK", "message": message, "hint": "set the clock; a restore of the newest set takes that one"}
-    if refused:
-        yield {"id": "RETENTION", "message": refused, "hint": "sets pile up until this is put right"}
+    yield from refusal(refused)
+
+
+def refusal(why: str) -> Iterator[dict[str, str]]:
+    """Of removing what is not kept, if there is a reason."""
+    if why:
+        yield {"id": "RETENTION", "message": why, "hint": "sets pile up until this is put right"}
 
 
 def due(memory: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]], now: float) -> list[str]:

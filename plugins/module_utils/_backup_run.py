@@ -19,7 +19,7 @@ from ._backup_config import SAFETY, components_of, copied, copies_of
 from ._backup_copies import target as target_for
 from ._backup_host import need_space, write_atomically
 from ._backup_manifest import BackupError
-from ._backup_report import findings, metrics
+from ._backup_report import findings, metrics, refusal
 from ._backup_sets import PASSED, Store, collect, new_set
 
 MAKERS: dict[str, Callable[[Mapping[str, Any], Path], Iterator[dict[str, Any]]]] = {
@@ -146,7 +146,8 @@ def _copy(config: Mapping[str, Any], store: Store, report: Report, options: Mapp
     memory["copies"].setdefault(report.name, {})[options["name"]] = {"at": time.time(), **record}
     store.remember(memory)
     if not report.errors:
-        target.forget(config["min_verified"], report.name)
+        refused = target.forget(config["min_verified"], report.name)
+        report.found += refusal(f"copy {options['name']}: {refused}" if refused else "")
 
 
 def _prune(config: Mapping[str, Any], store: Store, report: Report) -> None:

@@ -97,17 +97,17 @@ class Target:
         rc, out, said = execute(argv, what, self.left, environment=self.environment(), accepted=accepted)
         return rc, out.decode("utf-8", "replace"), said
 
-    def forget(self, floor: int, made: str) -> None:
-        """By the plan that local sets go by. All that is there was read back, so that the floor is the newest ones."""
+    def forget(self, floor: int, made: str) -> str:
+        """By the plan that local sets go by; why it was refused, or empty. All that is there was read back once, so
+        that the floor is the newest of it."""
         there = self.snapshots(self.host)
         known = [_backup_retention.Known(name, each["schedule"], True) for name, each in there.items()]
         policy = {key: self.options[key] for key in KEEP}
         policies = {each.schedule: policy for each in known}
         decided = _backup_retention.plan(known, policies, max(floor, 1), time.time(), True, [made])
-        if decided.refused:
-            raise BackupError(f"copy {self.name}: {decided.refused}")
         if decided.remove:
             self.remove([there[name] for name in decided.remove])
+        return decided.refused
 
     def fetch(self, name: str, snapshot: Mapping[str, Any], sets: Path, identity: str = "") -> None:
         """Bring a set home. It gets its name when every artefact is what the manifest says."""

@@ -1,4 +1,4 @@
-"""S3 for a test host: moto's server, which checks signatures, behind a proxy that fails as networks and providers do."""
+"""S3 for a test host: moto's server, which checks signatures, behind a proxy that fails as networks and servers do."""
 
 from __future__ import annotations
 

@@ -118,6 +118,7 @@ def host(tmp_path_factory):
 def on_s3(host, request):
     """A target of each tool in a bucket of its own, with good sets in it."""
     host.fresh()
+    host.secret()
     bucket, repository = host.bucket()
 
     def configure(**more):
@@ -126,7 +127,7 @@ def on_s3(host, request):
 
     configure()
     host.fine()
-    configure.bucket = bucket
+    configure.bucket, configure.encrypted = bucket, request.param == "rclone"
     return configure
 
 
@@ -144,11 +145,8 @@ def test_a_set_comes_back_byte_for_byte(host, kind):
     host.fresh()
     copy = TARGETS[kind](host)
     host.configure(copy, copies_min=2)
-    first = host.fine()
     name = host.fine()
-    assert host.listed() == [first, name]
-    rc, said = host.command("verify --level checksum")
-    assert rc == 0, said
+    assert host.listed() == [name]
     sums = f"cd {SETS}/{name}; sha256sum *"
     before = host.shell(sums)
     assert "command-data" in before
@@ -163,7 +161,7 @@ def test_a_set_comes_back_byte_for_byte(host, kind):
             assert rc == 1
             assert said_of_it in said
             assert "the safe" in said
-            assert host.sets() == [first]
+            assert host.sets() == []
     rc, said = host.command(f"fetch {name} {identity}")
     assert rc == 0, said
     assert host.shell(sums) == before
@@ -218,7 +216,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_target_that_fails_for_good(on_s3, host, fault):
-    on_s3(timeout=10)
+    on_s3(timeout=7)
     before, begun = host.listed(), time.monotonic()
     with host.s3.proxy.fault(fault, methods=("PUT", "POST") if fault == "cut" else ("GET", "HEAD", "PUT", "POST")):
         said = host.fails()
@@ -226,12 +224,11 @@ def test_a_target_that_fails_for_good(on_s3, host, fault):
     assert any(words in said for words in FAULTS[fault]), said
     assert "COPIES_BELOW" in said
     on_s3()
-    assert host.listed() == before
     assert [*before, host.fine()] == host.listed()
 
 
 def test_bytes_that_change_on_their_way_back_are_no_copy(on_s3, host):
-    on_s3(timeout=10)
+    on_s3(timeout=7)
     with host.s3.proxy.fault("corrupt", methods=("GET",)):
         host.fails()
     on_s3()
@@ -247,10 +244,13 @@ def test_an_upload_that_is_killed_leaves_no_half_set(on_s3, host):
     with proxy.fault("hang", methods=("PUT", "POST")):
         host.shell("setsid sh -c 'exec shipshape backup run --schedule daily' >/dev/null 2>&1 & echo $! >/tmp/pid")
         until(lambda: proxy.served >= 1, 30, "the upload has begun")
-        host.shell("kill -9 $(cat /tmp/pid)")
-    assert host.listed() == before
+        host.shell(f"kill -9 $(cat /tmp/pid); rm -r {SETS}/$(ls {SETS} | tail -1)")
+    # What is listed is whole: restic outlives its caller, and may finish what it was asked for.
+    for name in set(host.listed()) - set(before):
+        rc, said = host.command(f"fetch {name} --identity /root/identity" if on_s3.encrypted else f"fetch {name}")
+        assert rc == 0, said
     name = host.fine()
-    assert host.listed() == [*before, name]
+    assert host.listed()[-1] == name
     rc, said = host.command("verify --level checksum")
     assert rc == 0, said
 
@@ -277,7 +277,7 @@ def test_a_flipped_byte_on_the_target_is_found(on_s3, host):
 
 
 def test_a_wrong_secret_key(on_s3, host):
-    on_s3(timeout=16)
+    on_s3(timeout=12)
     host.secret("nonsense")
     newest = host.sets()[-1]
     said = host.fails()
@@ -293,7 +293,7 @@ def test_a_wrong_secret_key(on_s3, host):
 
 
 def test_a_bucket_that_held_copies_and_is_gone(on_s3, host):
-    on_s3(timeout=16)
+    on_s3(timeout=12)
     host.s3.drop(on_s3.bucket)
     rc, said = host.command("verify --level checksum")
     assert rc == 1, said

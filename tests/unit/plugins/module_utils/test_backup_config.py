@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.shipshape.stack.plugins.module_utils import _backup_config as config
 from ansible_collections.shipshape.stack.plugins.module_utils import _backup_options as options
 
+KEY = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 GOOD = {
     "host": "db1",
     "components": [
@@ -18,7 +19,15 @@ GOOD = {
     ],
     "schedules": {"daily": {"cron": "0 2 * * *", "keep_daily": 30}, "hourly": {"cron": "@hourly", "keep_hourly": 48}},
     "copies": [
-        {"name": "away", "repository": "/srv/x", "password_file": "/x", "escrow": "the safe", "keep_weekly": 52}
+        {"name": "away", "repository": "/srv/x", "password_file": "/x", "escrow": "the safe", "keep_weekly": 52},
+        {
+            "name": "bucket",
+            "tool": "rclone",
+            "repository": "s3:https://s3.example.com/b",
+            "age_recipients": [KEY],
+            "escrow": "the safe",
+            "keep_weekly": 52,
+        },
     ],
     "copies_min": 2,
 }
@@ -37,11 +46,21 @@ WRONG = [
     (("copies", 0, "escrow"), "", "lost together with the host"),
     (("copies", 0, "repository"), "b2:x", "copies[0].repository is 'b2:x'"),
     (("copies", 0, "repository"), "s3:https://key:secret@host/b", "has a password in it"),
-    (("copies_min",), 3, "copies_min is 3"),
+    (("copies", 0, "tool"), "rsync", "copies[0].tool is 'rsync': there are restic, rclone"),
+    (("copies", 0, "password_file"), "", "copies[0].password_file is missing"),
+    (("copies", 0, "age_recipients"), [KEY], "copies[0].age_recipients is for rclone"),
+    (("copies", 1, "password_file"), "/x", "copies[1].password_file has no use with rclone"),
+    (("copies", 1, "age_recipients"), [], "rclone encrypts nothing, and s3:https://s3.example.com/b is elsewhere"),
+    (("copies", 1, "age_recipients"), [KEY, "age1x"], "copies[1].age_recipients[1] is 'age1x'"),
+    (("copies", 1, "age_recipients"), KEY, "copies[1].age_recipients must be a list of texts"),
+    (("copies", 1, "repository"), "s3:https://s3.example.com", "is no repository"),
+    (("copies_min",), 4, "copies_min is 4"),
     (("notify",), {"on": "never"}, "notify.on is 'never'"),
     (("drill",), {"cron": "weekly"}, "drill.cron is 'weekly'"),
     (("drill",), {"level": "restored"}, "drill.level is 'restored'"),
     (("drill",), {"source": "beside"}, "drill.source is 'beside'"),
+    # Its second copy is encrypted for a key that is elsewhere.
+    (("drill",), {"source": "bucket"}, "drill.source is bucket, which is encrypted"),
     (("drill",), {"when": "x"}, "drill.when is not an option"),
     (("host",), 5, "host must be a text"),
 ]
@@ -72,6 +91,12 @@ def test_drills_that_are_allowed(drill):
     assert config.problems({**GOOD, "drill": drill}) == []
 
 
+def test_a_folder_needs_no_key():
+    document = copy.deepcopy(GOOD)
+    document["copies"][1] |= {"repository": "/mnt/disk", "age_recipients": []}
+    assert config.problems(document) == []
+
+
 def test_which_parts_a_schedule_has():
     found = config.normal(GOOD)
 
@@ -80,7 +105,7 @@ def test_which_parts_a_schedule_has():
 
     assert names("daily") == names("manual") == names("safety") == ["postgresql", "redis", "etc"]
     assert names("hourly") == ["redis"]
-    assert [each["name"] for each in config.copies_of(found, "manual")] == ["away"]
+    assert [each["name"] for each in config.copies_of(found, "manual")] == ["away", "bucket"]
     assert config.copies_of(found, "hourly") == config.copies_of(found, "safety") == []
 
 
@@ -126,6 +151,21 @@ def test_what_the_role_refuses(change, said):
     assert said in found
     assert "hunter-two" not in found
     assert options.problems({**ROLE, **change, "backup_state": "absent"}) == []
+
+
+BUCKET = {k: v for k, v in GOOD["copies"][1].items() if k != "password_file"}
+
+
+def test_a_copy_by_rclone_has_no_password():
+    both = {**ROLE, "backup_copies": [*ROLE["backup_copies"], BUCKET]}
+    assert options.problems(both) == []
+    found = config.read(json.dumps(options.config(both)))["copies"][1]
+    assert (found["password_file"], found["age_recipients"]) == ("", [KEY])
+    assert options.secret_files("bucket", {}, {}, "/s") == []
+    passwords = {"away": "hunter-two", "bucket": "hunter-two"}
+    assert "backup_copy_passwords.bucket has no use" in "".join(
+        options.problems({**both, "backup_copy_passwords": passwords})
+    )
 
 
 def test_files_of_secrets():
