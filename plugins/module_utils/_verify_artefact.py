@@ -92,8 +92,8 @@ class Artefact:
             yield finding("PARTIAL", f"{name} is the name of a file that was not finished")
         if status.st_mode & 0o077 & ~(0o040 if self.options["group_readable"] else 0):
             yield finding("PERMS", f"its mode is {stat.S_IMODE(status.st_mode):04o}: others than its owner can read it")
-        if self.options["max_age"] and self.facts["age_seconds"] > self.options["max_age"]:
-            age = self.facts["age_seconds"]
+        age = self.facts.get("age_seconds", 0)
+        if self.options["max_age"] and age > self.options["max_age"]:
             yield finding("STALE", f"it is {age:.0f} s old, and max_age is {self.options['max_age']} s")
         yield from self._size(self.facts["size"])
 

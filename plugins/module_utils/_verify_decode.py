@@ -108,14 +108,13 @@ class Tail:
         return chunk
 
 
-def members(stack: Stack, look: Callable[[str, Any], None]) -> None:
-    """Each name in a tar archive and a reader of what is behind it. The archive has to have an end."""
+def members(stack: Stack, look: Callable[[tarfile.TarFile, tarfile.TarInfo], None]) -> None:
+    """All of a tar archive, one by one. It has to have an end."""
     tail = Tail(stack.top)
     try:
         with tarfile.open(fileobj=tail, mode="r|", errorlevel=2, bufsize=CHUNK) as packed:  # type: ignore[call-overload]
             for member in packed:
-                file = packed.extractfile(member) if member.isreg() else None
-                look(member.name.rstrip("/").removeprefix("./").lstrip("/"), file)
+                look(packed, member)
                 packed.members = []
             # To Python's reader a header that is damaged is the end of the archive.
             while rest := packed.fileobj.read(CHUNK):
@@ -130,8 +129,8 @@ def members(stack: Stack, look: Callable[[str, Any], None]) -> None:
 def tar(stack: Stack, facts: dict[str, Any], _clock: Clock) -> Iterator[Finding]:
     names: set[str] = set()
 
-    def look(name: str, _file: Any) -> None:
-        names.add(name)
+    def look(_packed: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        names.add(member.name.rstrip("/").removeprefix("./").lstrip("/"))
         facts["files"] = facts.get("files", 0) + 1
 
     members(stack, look)
@@ -164,11 +163,14 @@ def pg_tar(stack: Stack, facts: dict[str, Any], _clock: Clock) -> Iterator[Findi
     found: dict[str, bytes] = {}
     tables: list[archive.Archive] = []
 
-    def look(name: str, file: Any) -> None:
-        if name == TABLE_OF_CONTENTS and (table := table_of(file.read)):
+    def look(packed: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        file = packed.extractfile(member)
+        if not file:
+            return
+        if member.name == TABLE_OF_CONTENTS and (table := table_of(file.read)):
             tables.append(table)
-        elif file:
-            found[name] = last_of(file)
+        else:
+            found[member.name] = last_of(file)
 
     members(stack, look)
     for table in tables:

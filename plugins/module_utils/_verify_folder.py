@@ -161,7 +161,7 @@ def _last_of(artefact: Folder, path: str) -> bytes:
             stack.finish()
             return found
     except StopError as exc:
-        raise stop(exc.finding.id, f"{os.path.basename(path)}: {exc}", exc.finding.level) from None
+        raise _named(exc, path) from None
 
 
 # -- pg_basebackup -------------------------------------------------------------------------------------------------
@@ -182,7 +182,9 @@ def manifest(artefact: Folder) -> Iterator[Finding]:
     if not mark or hashlib.sha256(head).hexdigest() != wanted:
         raise stop("CHECKSUM_MISMATCH", "its backup_manifest was changed", "structure")
     artefact.facts["manifest_files"] = len(sizes)
-    if _tars(artefact.path):
+    if tars := _tars(artefact.path):
+        if not any(each.startswith("base.tar") for each in tars):
+            raise stop("FILES_MISSING", "base.tar is not in it", "structure")
         return
     artefact.facts["server_version"] = _version(artefact.path)
     missing, short = [], []
@@ -237,19 +239,22 @@ def _unpacked(artefact: Folder) -> Iterator[Finding]:
 
 
 def _unpack(artefact: Folder, path: str, folder: str) -> None:
+    def look(packed: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        # Links lead to the tablespaces of the source.
+        if member.isreg() or member.isdir():
+            packed.extract(member, folder, set_attrs=False, filter="data")
+
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    with opened(path, artefact.options["decrypt"], artefact.clock) as stack:
-        try:
-            with tarfile.open(fileobj=stack.top, mode="r|", errorlevel=2) as packed:  # type: ignore[call-overload]
-                for member in packed:
-                    # Links lead to the tablespaces of the source.
-                    if member.isreg() or member.isdir():
-                        member.mode = 0o700 if member.isdir() else 0o600
-                        packed.extract(member, folder, set_attrs=False, filter="data")
-        except (tarfile.TarError, ValueError) as exc:
-            found = broken(str(exc)).finding
-            raise stop(found.id, f"{os.path.basename(path)}: {exc}") from None
-        stack.finish()
+    try:
+        with opened(path, artefact.options["decrypt"], artefact.clock) as stack:
+            decode.members(stack, look)
+            stack.finish()
+    except StopError as exc:
+        raise _named(exc, path) from None
+
+
+def _named(exc: StopError, path: str) -> StopError:
+    return stop(exc.finding.id, f"{os.path.basename(path)}: {exc}", exc.finding.level)
 
 
 def _by_program(artefact: Folder, path: str) -> Iterator[Finding]:

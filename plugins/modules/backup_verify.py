@@ -76,8 +76,8 @@ options:
     default: 0
   checksum:
     description:
-      - The SHA-256 that the file has to have. Artefacts of a set have theirs in the manifest. That of a folder is of
-        the lines that C(sha256sum) prints of its files, by name, from within.
+      - The SHA-256 that the file has to have. Artefacts of a set have theirs in the manifest. That of a folder is
+        of the lines that C(sha256sum) prints of its files, by name, from within.
     type: str
     default: ""
   copies:

@@ -12,6 +12,7 @@ import zlib
 
 import pytest
 from ansible_collections.shipshape.stack.plugins.module_utils import _verify_stream as stream
+from ansible_collections.shipshape.stack.plugins.module_utils._verify_bytes import Gunzip
 from ansible_collections.shipshape.stack.plugins.module_utils._verify_model import StopError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ class Drops:
 
 
 def unpacked(data: bytes, most: int = 1 << 20, size: int = 1 << 20) -> bytes:
-    reader, parts = stream.Gunzip(Drops(data, most)), []
+    reader, parts = Gunzip(Drops(data, most)), []
     while chunk := reader.read(size):
         assert len(chunk) <= size
         parts.append(chunk)
