@@ -28,6 +28,10 @@ KINDS = {"pg_custom": "postgresql", "redis_rdb": "redis", "sqlite": "sqlite", "t
 Say = Callable[[str], None]
 
 
+class _NotUndoneError(BackupError):
+    """Something of what was there before is not in its place."""
+
+
 class Part(Protocol):
     """One artefact on its way back."""
 
@@ -46,6 +50,8 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     down_seconds: float = 0.0
+    # The set that was made of what was there before.
+    safety: str = ""
     # Whether anything was there before that it took the place of.
     replaced: bool = True
 
@@ -128,9 +134,9 @@ def restore_file(
     return _one_database(config, Store(config), part, Outcome(str(path)), start, say)
 
 
-def restore_full(config: Mapping[str, Any], name: str, only: Sequence[str], say: Say) -> Outcome:
+def restore_full(config: Mapping[str, Any], name: str, only: Sequence[str], safety: str, say: Say) -> Outcome:
     store, start = Store(config), time.monotonic()
-    document, outcome = store.read(name), Outcome(name)
+    document, outcome = store.read(name), Outcome(name, safety=safety)
     parts: list[tuple[str, Part]] = []
     for entry in document["artefacts"]:
         kind = KINDS.get(entry["kind"])
@@ -184,7 +190,7 @@ def _change(
             part.drop()
         raise
     start = time.monotonic()
-    with stopped(store.state, apps, say):
+    with stopped(store.state, apps, say), _written_down(store, [name for name, _part in parts], outcome):
         begun: list[Part] = []
         try:
             for name, part in parts:
@@ -198,6 +204,29 @@ def _change(
     outcome.down_seconds = time.monotonic() - start
 
 
+@contextmanager
+def _written_down(store: Store, names: Sequence[str], outcome: Outcome) -> Iterator[None]:
+    """What is being replaced, as the restore may be killed. One that was killed is made good by all that it had."""
+    earlier = read_json(store.journal)
+    safety = earlier.get("safety") or outcome.safety
+    parts = sorted({*names, *earlier.get("parts", [])})
+    write_atomically(store.journal, manifest.json.dumps({"set": outcome.name, "safety": safety, "parts": parts}))
+    try:
+        yield
+    except _NotUndoneError:
+        raise
+    except BaseException:
+        if earlier:
+            write_atomically(store.journal, manifest.json.dumps(earlier))
+        else:
+            store.journal.unlink()
+        raise
+    if set(parts) <= set(names):
+        store.journal.unlink()
+    else:
+        write_atomically(store.journal, manifest.json.dumps(earlier))
+
+
 def _undo(begun: list[Part], parts: list[tuple[str, Part]], cause: BaseException) -> None:
     problems = []
     for part in reversed(begun):
@@ -209,7 +238,7 @@ def _undo(begun: list[Part], parts: list[tuple[str, Part]], cause: BaseException
         if part not in begun:
             part.drop()
     if problems:
-        raise BackupError(f"{cause}; and not everything could be put back: {'; '.join(problems)}") from None
+        raise _NotUndoneError(f"{cause}; and not everything could be put back: {'; '.join(problems)}") from None
 
 
 @contextmanager

@@ -65,6 +65,9 @@ def run(config: Mapping[str, Any], schedule: str, say: Say, verify: Optional[str
         report.name, report.size = make(config, store, schedule, say)
     except (BackupError, OSError) as exc:
         report.errors.append(_said(exc))
+    # The set that a restore makes before is what the one that goes on begins with.
+    if schedule != SAFETY and (left := store.unfinished()):
+        report.errors.append(left)
     if report.name:
         _afterwards(config, store, report, say, verify)
     report.seconds = time.monotonic() - start
@@ -152,9 +155,10 @@ def _copy(config: Mapping[str, Any], store: Store, report: Report, options: Mapp
 
 def _prune(config: Mapping[str, Any], store: Store, report: Report) -> None:
     policies = {**POLICIES, **config["schedules"]}
-    decided = _backup_retention.plan(
-        store.known(), policies, config["min_verified"], time.time(), report.ok, [report.name]
-    )
+    # Before a restore only sets of that kind go: what is to be restored may be older than anything that is kept.
+    known = [each for each in store.known() if report.schedule != SAFETY or each.schedule == SAFETY]
+    needed = [report.name, *store.needed()]
+    decided = _backup_retention.plan(known, policies, config["min_verified"], time.time(), report.ok, needed)
     for name in decided.remove:
         store.remove(name)
         report.removed.append(name)

@@ -70,6 +70,27 @@ class Store:
     def remember(self, memory: Mapping[str, Any]) -> None:
         write_atomically(self.state / "state.json", manifest.json.dumps(memory, indent=1, sort_keys=True) + "\n")
 
+    @property
+    def journal(self) -> Path:
+        """What a restore is replacing; it is there after one that was killed, too."""
+        return self.state / "restore.json"
+
+    def unfinished(self) -> str:
+        """What is to be said of a restore that was killed while it replaced something; empty if none was."""
+        left = read_json(self.journal)
+        if not left:
+            return ""
+        back = f", or `shipshape restore full {left['safety']}` for what was there before" if left.get("safety") else ""
+        return (
+            f"a restore of {left['set']} was killed while it replaced {', '.join(left['parts'])}:"
+            f" run `shipshape restore full {left['set']}` again{back}"
+        )
+
+    def needed(self) -> list[str]:
+        """Sets that a restore that was killed is to be made good with."""
+        left = read_json(self.journal)
+        return [left[key] for key in ("set", "safety") if left.get(key)]
+
     def remove(self, name: str) -> None:
         """First under a name that is no set's, so that a removal that was cut short leaves no half of one."""
         manifest.began(name)

@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     stop_on_signals()
     try:
         with one_at_a_time(f"restore {arguments.action}", arguments.wait):
+            say(Store(config).unfinished())
             outcome = arguments.action_of(arguments, config)
     except BusyError as exc:
         sys.stderr.write(f"shipshape: {exc}\n")
@@ -117,7 +118,8 @@ def _tell(outcome: Outcome, config: dict[str, Any]) -> None:
 
 
 def say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    if text:
+        sys.stderr.write(f"{text}\n")
 
 
 def confirm(arguments: argparse.Namespace, what: str, word: str) -> None:
@@ -163,13 +165,15 @@ def _full(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
     store.prepare()
     store.read(arguments.set)
     confirm(arguments, f"what is on this host will be replaced by {arguments.set}", arguments.set)
+    safety = ""
     if not arguments.no_safety:
         report = run_schedule({**config, "copies": []}, SAFETY, say)
         if not report.ok:
             raise BackupError(
                 f"no backup could be made before: {'; '.join(report.errors)}. With --no-safety none is made"
             )
-    return restore_full(config, arguments.set, arguments.only, say)
+        safety = report.name
+    return restore_full(config, arguments.set, arguments.only, safety, say)
 
 
 def _pitr(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:

@@ -213,6 +213,32 @@ def test_the_host_is_asked_how_it_is_after_a_restore(host, port, status):
     assert "restored postgresql-shop.dump" in said
 
 
+@pytest.mark.parametrize(
+    "said_last", ["redis-6379.rdb: restored", "postgresql-shop.dump: takes", "redis-6379.rdb: takes"]
+)
+def test_a_restore_that_is_killed_is_told_and_made_good(host, said_last):
+    """Wherever it is hit: each part is the old or the new one, nothing is stopped for good, and the next run knows."""
+    configure(host, apps=[{"name": "shop", "databases": ["shop"], "units": ["shop.service"], "containers": False}])
+    unit = "[Service]\nExecStart=sleep infinity\n"
+    host(f"printf '{unit}' >/etc/systemd/system/shop.service; systemctl daemon-reload; systemctl start shop")
+    name = is_fine(host)[-1]
+    before = rows(host)
+    host(f"{PSQL} -d shop -c 'DELETE FROM orders WHERE id <= 7'; redis-cli set since 1 >/dev/null")
+    start = f": >/tmp/out; shipshape restore full {name} --yes --no-safety >/tmp/out 2>&1 & pid=$!"
+    wait = f"until grep -q '{said_last}' /tmp/out; do sleep 0.01; done"
+    host(f'{start}; timeout 30 sh -c "{wait}"; kill -9 $pid; wait $pid || true; sleep 1')
+    host(f"systemctl start redis-server; {READY}")
+    assert rows(host) in (before, before - 7)
+    begun = said_last.endswith("takes")
+    rc, said, _seen = tried(host, "shipshape backup run --schedule daily")
+    assert (rc, "was killed while it replaced" in said) == (int(begun), begun), said
+    rc, said, _seen = tried(host, f"shipshape restore full {name} --yes --no-safety", "systemctl is-active shop")
+    assert (rc, _seen) == (0, "active"), said
+    assert (rows(host), host("redis-cli exists since").strip()) == (before, "0")
+    is_fine(host)
+    host("systemctl stop shop; rm /etc/systemd/system/shop.service")
+
+
 # The guides
 
 
