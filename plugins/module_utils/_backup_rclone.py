@@ -91,6 +91,8 @@ class Rclone(Target):
             self._same(sent, files[file])
         self.rclone("moveto", self.at(sent), self.at(f"{snapshot}/{file}"))
         self._same(f"{snapshot}/{file}", files[file])
+        if self.place.kind == "local":
+            os.sync()  # rclone leaves that to the kernel, and so a disk that is unplugged to chance
         return {"snapshot": snapshot, "files": files}
 
     def _send(self, path: Path, where: str) -> str:
