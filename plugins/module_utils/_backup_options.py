@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ._backup_config import RESTIC
 from ._backup_config import problems as config_problems
+from ._backup_copy_rules import RESTIC
 
 METRICS = "/var/lib/prometheus/node-exporter/shipshape_backup.prom"
 
