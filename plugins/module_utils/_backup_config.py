@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from . import _pitr_config
+from ._backup_copy_rules import REPOSITORY, RESTIC, tool_problems
 from ._backup_manifest import COMPONENTS, BackupError
-from ._backup_rclone_remote import recipient_problem, remote
 from ._verify_model import LEVELS
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -24,8 +24,6 @@ NAME = re.compile(r"[a-z][a-z0-9_-]*")
 MANUAL, SAFETY = "manual", "safety"
 KEEP = ("keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
 CRON = re.compile(r"(@[a-z]+|([-0-9*,/a-zA-Z]+ ){4}[-0-9*,/a-zA-Z]+)")
-REPOSITORY = re.compile(r"(/|sftp:|s3:).+")
-RESTIC, RCLONE = TOOLS = ("restic", "rclone")
 
 
 @dataclass(frozen=True)
@@ -243,39 +241,7 @@ def _copy(path: str, entry: Any) -> Iterator[str]:
         )
     if not any(isinstance(entry.get(key), int) and entry[key] > 0 for key in KEEP):
         yield f"{path} keeps nothing: give one of {', '.join(KEEP)}"
-    yield from _tool(path, entry)
-
-
-def _tool(path: str, entry: Mapping[str, Any]) -> Iterator[str]:
-    """What one of the two tools needs, and the other has no use for."""
-    tool, keys = entry.get("tool", RESTIC), entry.get("age_recipients") or []
-    if tool not in TOOLS:
-        yield f"{path}.tool is {tool!r}: there are {', '.join(TOOLS)}"
-    elif tool == RESTIC:
-        if not entry.get("password_file"):
-            yield f"{path}.password_file is missing: restic encrypts by a password"
-        if keys:
-            yield f"{path}.age_recipients is for rclone; restic encrypts by its password: leave it out"
-    else:
-        if entry.get("password_file"):
-            yield f"{path}.password_file has no use with rclone: leave it out, and give age_recipients"
-        yield from _rclone(path, entry.get("repository"), keys)
-
-
-def _rclone(path: str, repository: Any, keys: Any) -> Iterator[str]:
-    for number, each in enumerate(keys if isinstance(keys, list) else []):
-        wrong = recipient_problem(each) if isinstance(each, str) else ""
-        if wrong:
-            yield f"{path}.age_recipients[{number}] {wrong}"
-    if not isinstance(repository, str) or not REPOSITORY.fullmatch(repository):
-        return
-    try:
-        remote(repository, {})
-    except BackupError as exc:
-        yield f"{path}.repository: {exc}"
-    # Dumps and .env files in the clear on somebody else's disk.
-    if not keys and not repository.startswith("/"):
-        yield f"{path}.age_recipients is empty: rclone encrypts nothing, and {repository} is elsewhere: give keys"
+    yield from tool_problems(path, entry)
 
 
 def _together(document: Mapping[str, Any]) -> Iterator[str]:

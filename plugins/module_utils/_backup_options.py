@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import _pitr_config
-from ._backup_config import RESTIC
 from ._backup_config import problems as config_problems
+from ._backup_copy_rules import RESTIC
 
 METRICS = "/var/lib/prometheus/node-exporter/shipshape_backup.prom"
 

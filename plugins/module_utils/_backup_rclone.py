@@ -67,10 +67,8 @@ class Rclone(Target):
         found = listing(self._paths(self.host))
         if known and not found.sets:
             # Not made again under this name: nobody would notice what is lost.
-            message = (
-                f"{self.options['repository']} held copies of this host, and holds none: see where they are; give a"
-            )
-            raise CopyError(self.name, MISSING, f"{message} target that is to begin anew another name")
+            message = f"{self.options['repository']} held copies of this host, and holds none: see where they are"
+            raise CopyError(self.name, MISSING, f"{message}; a target that is to begin anew gets another name")
         if self.place.kind == "local":
             Path(self.options["repository"]).mkdir(mode=0o700, parents=True, exist_ok=True)
         # A run that was killed left them; only one run of a host is at work.
@@ -91,11 +89,13 @@ class Rclone(Target):
             self._same(sent, files[file])
         self.rclone("moveto", self.at(sent), self.at(f"{snapshot}/{file}"))
         self._same(f"{snapshot}/{file}", files[file])
+        if self.place.kind == "local":
+            os.sync()  # rclone leaves that to the kernel, and so a disk that is unplugged to chance
         return {"snapshot": snapshot, "files": files}
 
     def _send(self, path: Path, where: str) -> str:
         """The SHA-256 of what went out. Nothing is written to a disk on the way."""
-        environment = {**self.environment(), "RCLONE_S3_CHUNK_SIZE": f"{part_size(path.stat().st_size)}B"}
+        environment = {"RCLONE_S3_CHUNK_SIZE": f"{part_size(path.stat().st_size)}B", **self.environment()}
         with path.open("rb") as source, Programs(f"copy {self.name}: {path.name}", self.left) as programs:
             stream: Any = source
             if self.options["age_recipients"]:

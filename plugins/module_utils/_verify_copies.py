@@ -16,7 +16,7 @@ from ._backup_host import OvertimeError
 from ._backup_manifest import BackupError
 from ._backup_sets import Store
 from ._backup_target import CopyError, Target
-from ._verify_model import LEVELS, Finding, at_least, finding, reached, verdict
+from ._verify_model import FAILED, LEVELS, Finding, at_least, finding, reached, verdict
 
 
 def report_of_copies(config: Mapping[str, Any], store: Store, name: str, level: str) -> list[dict[str, Any]]:
@@ -29,7 +29,8 @@ def report_of_copies(config: Mapping[str, Any], store: Store, name: str, level: 
             record = remembered[options["name"]]
             wrong = list(_look(target(options, config["host"]), store.sets / name, record, level))
             found.append(_entry(f"{name} in {options['name']}", wrong, level, time.monotonic() - begun))
-            there += not wrong
+            # One that could not be looked at may be there; that it was not looked at is said.
+            there += verdict(wrong) != FAILED
     try:
         schedule = store.read(name)["schedule"]
     except (BackupError, OSError):

@@ -35,6 +35,7 @@ LONGEST = (
     "test_nginx",
     "test_redis",
     "test_site",
+    "test_backup_copies",
     "test_backup",
     "test_sshd_lockout",
     "test_postgresql",
