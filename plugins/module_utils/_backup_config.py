@@ -61,7 +61,13 @@ COMPONENT_KEYS: dict[str, dict[str, Key]] = {
         "password_file": Key(TEXT, "/etc/redis/shipshape.password"),
     },
     "sqlite": {"path": Key(TEXT, required=True)},
-    "files": {"paths": Key(TEXTS, required=True), "exclude": Key(TEXTS, []), "optional": Key(FLAG, False)},
+    "files": {
+        "paths": Key(TEXTS, required=True),
+        "exclude": Key(TEXTS, []),
+        "optional": Key(FLAG, False),
+        # Written by others as well, who would not know that it is older than they think.
+        "on_request": Key(FLAG, False),
+    },
     "command": {"argv": Key(TEXTS, required=True), "user": Key(TEXT, "root"), "min_size": Key(NUMBER, 1)},
 }
 RETENTION_KEYS = {key: Key(NUMBER, 0) for key in KEEP}

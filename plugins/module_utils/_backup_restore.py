@@ -134,7 +134,15 @@ def restore_file(
     return _one_database(config, Store(config), part, Outcome(str(path)), start, say)
 
 
-def restore_full(config: Mapping[str, Any], name: str, only: Sequence[str], safety: str, say: Say) -> Outcome:
+@dataclass(frozen=True)
+class Wanted:
+    """Of a whole set: these kinds alone, and the components that are put back on request."""
+
+    only: Sequence[str] = ()
+    requested: Sequence[str] = ()
+
+
+def restore_full(config: Mapping[str, Any], name: str, wanted: Wanted, safety: str, say: Say) -> Outcome:
     store, start = Store(config), time.monotonic()
     document, outcome = store.read(name), Outcome(name, safety=safety)
     parts: list[tuple[str, Part]] = []
@@ -142,12 +150,15 @@ def restore_full(config: Mapping[str, Any], name: str, only: Sequence[str], safe
         kind = KINDS.get(entry["kind"])
         if kind is None and entry["kind"] != "pg_globals":
             outcome.notes.append(f"{entry['name']} is the output of a command: put it back as its program wants it")
-        if _is_bare(entry):
+        if _is_bare(entry) or not kind or (wanted.only and kind not in wanted.only):
             continue
-        if kind and (not only or kind in only):
+        component = component_of(config, entry)
+        if component.get("on_request") and component["name"] not in wanted.requested:
+            outcome.notes.append(f"{entry['name']} was left out: it is put back by --with {component['name']} only")
+        else:
             parts.append((entry["name"], _part(config, store, name, document, entry, say)))
     if not parts:
-        raise BackupError(f"{name} has nothing of {', '.join(only) or 'what can be restored'}")
+        raise BackupError(f"{name} has nothing of {', '.join(wanted.only) or 'what can be restored'}")
     _change(store, parts, config["apps"], outcome, say)
     for each, part in parts:
         before = getattr(part, "before", None)

@@ -18,6 +18,7 @@ from ._backup_manifest import BackupError
 from ._backup_restore import (
     KINDS,
     Outcome,
+    Wanted,
     artefact_of,
     postgresql_of,
     restore_database,
@@ -51,6 +52,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     own = verbs.add_parser("full", help="all of a set")
     own.add_argument("set", metavar="ID")
     own.add_argument("--only", choices=sorted(KINDS.values()), nargs="+", default=[], help="these kinds alone")
+    own.add_argument(
+        "--with",
+        dest="requested",
+        nargs="+",
+        default=[],
+        metavar="COMPONENT",
+        help="also what is put back on request only, such as files that playbooks write",
+    )
     own.add_argument(
         "--no-safety", action="store_true", help="make no backup before; for a new host with nothing on it"
     )
@@ -164,6 +173,9 @@ def _full(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
     store = Store(config)
     store.prepare()
     store.read(arguments.set)
+    names = [each["name"] for each in config["components"]]
+    if unknown := sorted(set(arguments.requested) - set(names)):
+        raise BackupError(f"--with {', '.join(unknown)}: the components of this host are {', '.join(names)}")
     confirm(arguments, f"what is on this host will be replaced by {arguments.set}", arguments.set)
     safety = ""
     if not arguments.no_safety:
@@ -173,7 +185,7 @@ def _full(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
                 f"no backup could be made before: {'; '.join(report.errors)}. With --no-safety none is made"
             )
         safety = report.name
-    return restore_full(config, arguments.set, arguments.only, safety, say)
+    return restore_full(config, arguments.set, Wanted(arguments.only, arguments.requested), safety, say)
 
 
 def _pitr(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:

@@ -199,6 +199,22 @@ def test_a_file_of_a_set_is_restored_by_its_manifest(host):
     host(f"{PSQL} -c 'DROP DATABASE shop_two'")
 
 
+def test_what_playbooks_write_is_put_back_on_request(host):
+    parts = [{"name": "mine", "type": "files", "paths": ["/srv/mine"]},
+             {"name": "theirs", "type": "files", "paths": ["/srv/theirs"], "on_request": True}]  # fmt: skip
+    configure(host, components=parts)
+    host("echo old | tee /srv/mine /srv/theirs")
+    name = is_fine(host)[-1]
+    host("echo new | tee /srv/mine /srv/theirs")
+    rc, said, seen = tried(host, f"shipshape restore full {name} --yes", "cat /srv/mine /srv/theirs")
+    assert (rc, seen.split()) == (0, ["old", "new"]), said
+    assert "files-theirs.tar.gz was left out: it is put back by --with theirs only" in said
+    rc, said, seen = tried(host, f"shipshape restore full {name} --yes --with theirs", "cat /srv/mine /srv/theirs")
+    assert (rc, seen.split()) == (0, ["old", "old"]), said
+    rc, said, _seen = tried(host, f"shipshape restore full {name} --yes --with nobody")
+    assert (rc, "--with nobody: the components of this host are mine, theirs" in said) == (1, True)
+
+
 @pytest.mark.parametrize(("port", "status"), [(6379, 0), (9, 4)])
 def test_the_host_is_asked_how_it_is_after_a_restore(host, port, status):
     is_fine(host)

@@ -40,6 +40,8 @@ WRONG = [
     (("components", 1, "schedules"), ["yearly"], "redis names the schedule 'yearly'"),
     (("components", 2, "paths"), ["etc"], "the path 'etc' must begin with /"),
     (("components", 2, "paths"), [], "nothing to back up"),
+    (("components", 2, "on_request"), "yes", "components[2].on_request must be true or false"),
+    (("components", 0, "on_request"), True, "components[0].on_request is not an option"),
     (("schedules", "daily", "cron"), "daily", "schedules.daily.cron is 'daily'"),
     (("schedules", "daily"), {"cron": "0 2 * * *"}, "schedules.daily keeps nothing"),
     (("schedules", "manual"), {"cron": "0 2 * * *", "keep_last": 1}, "schedules.manual"),
