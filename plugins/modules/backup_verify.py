@@ -261,6 +261,15 @@ EXAMPLES = r"""
       - {name: an administrator is there, query: SELECT count(*) > 0 FROM users WHERE admin, expect: "True"}
       - {name: orders are fresh, query: SELECT max(created_at) FROM orders, max_age: 86400}
 
+- name: Read a twentieth of a repository, with the escrowed password, and tell Prometheus
+  shipshape.stack.backup_verify:
+    path: /srv/restic
+    decrypt: {password_file: /root/escrow/restic}
+    read_percent: 5
+    max_age: 90000
+    history_path: /var/log/verified.jsonl
+    metrics_path: /var/lib/prometheus/node-exporter/shipshape_restic.prom
+
 - name: A set of the role backup, with everything that its manifest knows
   shipshape.stack.backup_verify:
     path: /var/backups/shipshape/sets/20261126T020000Z
@@ -301,11 +310,6 @@ rpo_seconds:
   description: The age of the data.
   returned: always
   type: float
-warnings:
-  description: What is no matter of the backup, as a history that could not be written. They are shown by Ansible.
-  returned: when there are any
-  type: list
-  elements: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
