@@ -224,6 +224,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
     do_GET = do_POST
+    def log_message(self, *_words):
+        pass
 http.server.HTTPServer(("127.0.0.1", 8099), Handler).serve_forever()
 """
 
