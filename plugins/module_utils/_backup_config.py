@@ -20,6 +20,8 @@ from ._backup_manifest import COMPONENTS, BackupError
 from ._verify_model import LEVELS
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
+# From so many places on, one of them has to be elsewhere: three copies, on two media, one of them off site.
+ALL_PLACES = 3
 # Names that mean something to the command itself.
 MANUAL, SAFETY = "manual", "safety"
 KEEP = ("keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
@@ -85,6 +87,8 @@ COPY_KEYS = {
     "password_file": Key(TEXT, ""),
     "age_recipients": Key(TEXTS, []),
     "escrow": Key(TEXT, ""),
+    # A folder may be a disk that goes to a safe; without a word it is on this host.
+    "offsite": Key(FLAG),
     "environment_file": Key(TEXT, ""),
     "schedules": Key(TEXTS, ["daily"]),
     "timeout": Key(NUMBER, 21600),
@@ -141,6 +145,8 @@ def normal(document: Mapping[str, Any]) -> dict[str, Any]:
     found["components"] = [_filled(each, {**COMMON, **COMPONENT_KEYS[each["type"]]}) for each in found["components"]]
     found["schedules"] = {name: _filled(each, SCHEDULE_KEYS) for name, each in found["schedules"].items()}
     found["copies"] = [_filled(each, COPY_KEYS) for each in found["copies"]]
+    for each in found["copies"]:
+        each["offsite"] = not each["repository"].startswith("/") if each["offsite"] is None else each["offsite"]
     found["apps"] = [_filled(each, APP_KEYS) for each in found["apps"]]
     found["notify"] = _filled(found["notify"], NOTIFY_KEYS)
     found["drill"] = _filled(found["drill"], DRILL_KEYS)
@@ -274,6 +280,11 @@ def _together(document: Mapping[str, Any]) -> Iterator[str]:
         )
     if document["notify"]["on"] not in ("failure", "always"):
         yield f"notify.on is {document['notify']['on']!r}: failure or always"
+    if document["copies_min"] >= ALL_PLACES and not any(each["offsite"] for each in document["copies"]):
+        yield (
+            f"copies_min is {document['copies_min']}, and none of copies is off site, which the rule of 3-2-1 wants: add"
+            " a target of sftp: or s3:, or say offsite of a disk that is taken away"
+        )
     if document["copies_min"] > 1 + len(document["copies"]):
         yield (
             f"copies_min is {document['copies_min']}, and with {len(document['copies'])} target(s) there are only"

@@ -8,9 +8,10 @@ Pure functions: no I/O and no Ansible imports.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ._backup_config import ALL_PLACES
 from ._backup_manifest import began
 
 HELP = {
@@ -58,12 +59,19 @@ def copies(memory: Mapping[str, Any], name: str) -> int:
     return 1 + len(memory["copies"].get(name, {}))
 
 
-def findings(
-    memory: Mapping[str, Any], name: str, copies_min: int, newest: str, now: float, refused: str
-) -> Iterator[dict[str, str]]:
-    there = copies(memory, name)
+def below(names: Collection[str], targets: Iterable[Mapping[str, Any]], copies_min: int) -> str:
+    """What a set that is on this host and in the targets of these names lacks of 3-2-1; empty if nothing."""
+    there = 1 + len(names)
     if there < copies_min:
-        message = f"{name} is in {there} place(s), and {copies_min} are wanted"
+        return f"in {there} place(s), and {copies_min} are wanted"
+    if copies_min >= ALL_PLACES and not any(each["offsite"] for each in targets if each["name"] in names):
+        return f"in {there} places, and none of them is off site"
+    return ""
+
+
+def findings(name: str, lacking: str, newest: str, now: float, refused: str) -> Iterator[dict[str, str]]:
+    if lacking:
+        message = f"{name} is {lacking}"
         yield {"id": "COPIES_BELOW", "message": message, "hint": "add targets to backup_copies, or see why one failed"}
     if newest > name or began(newest) > now + 3600:
         message = f"{newest} is newer than the set that was just made"

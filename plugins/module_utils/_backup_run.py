@@ -19,7 +19,7 @@ from ._backup_config import SAFETY, components_of, copied, copies_of
 from ._backup_copies import target as target_for
 from ._backup_host import need_space, write_atomically
 from ._backup_manifest import BackupError
-from ._backup_report import findings, metrics, refusal
+from ._backup_report import below, findings, metrics, refusal
 from ._backup_sets import PASSED, Store, collect, new_set
 
 MAKERS: dict[str, Callable[[Mapping[str, Any], Path], Iterator[dict[str, Any]]]] = {
@@ -165,9 +165,9 @@ def _prune(config: Mapping[str, Any], store: Store, report: Report) -> None:
     memory = store.memory()
     # A schedule that goes to no target is meant to stay here.
     wanted = config["copies_min"] if copied(config, report.schedule) else 1
-    report.found += findings(
-        memory, report.name, wanted, store.names()[-1], time.time(), decided.refused if report.ok else ""
-    )
+    lacking = below(memory["copies"].get(report.name, {}), config["copies"], wanted)
+    refused = decided.refused if report.ok else ""
+    report.found += findings(report.name, lacking, store.names()[-1], time.time(), refused)
 
 
 def _remember(config: Mapping[str, Any], store: Store, report: Report) -> None:

@@ -14,6 +14,7 @@ from ._backup_config import copied
 from ._backup_copies import target
 from ._backup_host import OvertimeError
 from ._backup_manifest import BackupError
+from ._backup_report import below
 from ._backup_sets import Store
 from ._backup_target import CopyError, Target
 from ._verify_model import FAILED, LEVELS, Finding, at_least, finding, reached, verdict
@@ -22,7 +23,8 @@ from ._verify_model import FAILED, LEVELS, Finding, at_least, finding, reached, 
 def report_of_copies(config: Mapping[str, Any], store: Store, name: str, level: str) -> list[dict[str, Any]]:
     """One entry for each target that got the set, and one more if there are too few."""
     remembered = store.memory()["copies"].get(name, {})
-    found, there = [], 1
+    found: list[dict[str, Any]] = []
+    there = []
     for options in config["copies"]:
         if options["name"] in remembered:
             begun = time.monotonic()
@@ -30,14 +32,14 @@ def report_of_copies(config: Mapping[str, Any], store: Store, name: str, level: 
             wrong = list(_look(target(options, config["host"]), store.sets / name, record, level))
             found.append(_entry(f"{name} in {options['name']}", wrong, level, time.monotonic() - begun))
             # One that could not be looked at may be there; that it was not looked at is said.
-            there += verdict(wrong) != FAILED
+            there += [options["name"]] if verdict(wrong) != FAILED else []
     try:
         schedule = store.read(name)["schedule"]
     except (BackupError, OSError):
         return found  # the set's own findings say so
-    if copied(config, schedule) and there < config["copies_min"]:
-        message = f"it is whole in {there} place(s), and copies_min is {config['copies_min']}"
-        found.append(_entry(name, [finding("COPIES_BELOW", message)], level, 0.0))
+    lacking = below(there, config["copies"], config["copies_min"]) if copied(config, schedule) else ""
+    if lacking:
+        found.append(_entry(name, [finding("COPIES_BELOW", f"it is whole {lacking}")], level, 0.0))
     return found
 
 

@@ -57,6 +57,7 @@ WRONG = [
     (("copies", 1, "age_recipients"), KEY, "copies[1].age_recipients must be a list of texts"),
     (("copies", 1, "repository"), "s3:https://s3.example.com", "is no repository"),
     (("copies_min",), 4, "copies_min is 4"),
+    (("copies", 0, "offsite"), "yes", "copies[0].offsite must be true or false"),
     (("notify",), {"on": "never"}, "notify.on is 'never'"),
     (("drill",), {"cron": "weekly"}, "drill.cron is 'weekly'"),
     (("drill",), {"level": "restored"}, "drill.level is 'restored'"),
@@ -91,6 +92,15 @@ def test_defaults_are_filled_in():
 @pytest.mark.parametrize("drill", [{}, {"cron": ""}, {"source": "away", "level": "rows"}, {"source": "here"}])
 def test_drills_that_are_allowed(drill):
     assert config.problems({**GOOD, "drill": drill}) == []
+
+
+@pytest.mark.parametrize(("offsite", "wrong"), [(None, False), (True, False), (False, True)])
+def test_one_of_three_places_is_elsewhere(offsite, wrong):
+    document = copy.deepcopy({**GOOD, "copies_min": 3})
+    if offsite is not None:
+        document["copies"][1]["offsite"] = offsite
+    assert bool(config.problems(document)) == wrong
+    assert not config.problems({**document, "copies_min": 2})
 
 
 def test_a_folder_needs_no_key():

@@ -114,7 +114,25 @@ def test_missed_runs_and_metrics():
     text = report.metrics(memory, ["20261126T020000Z", "20261126T030000Z"], ["20261126T020000Z"], 0, 3)
     assert 'shipshape_backup_last_run_ok{schedule="daily"} 1' in text
     assert "shipshape_backup_copies 2" in text
-    found = list(report.findings(memory, "20261126T020000Z", 3, "20261126T020000Z", 1795658400.0, ""))
+    found = list(report.findings("20261126T020000Z", "in 2 place(s)", "20261126T020000Z", 1795658400.0, ""))
     assert [each["id"] for each in found] == ["COPIES_BELOW"]
-    found = list(report.findings(memory, "20261126T020000Z", 2, "20271126T020000Z", 1795658400.0, "x"))
+    found = list(report.findings("20261126T020000Z", "", "20271126T020000Z", 1795658400.0, "x"))
     assert [each["id"] for each in found] == ["CLOCK", "RETENTION"]
+
+
+PLACES = [{"name": "disk", "offsite": False}, {"name": "nas", "offsite": False}, {"name": "bucket", "offsite": True}]
+
+
+@pytest.mark.parametrize(
+    ("names", "copies_min", "said"),
+    [
+        ([], 1, ""),
+        ([], 2, "in 1 place(s), and 2 are wanted"),
+        (["disk"], 2, ""),
+        (["disk", "nas"], 3, "in 3 places, and none of them is off site"),
+        (["disk", "bucket"], 3, ""),
+        (["bucket"], 3, "in 2 place(s), and 3 are wanted"),
+    ],
+)
+def test_three_copies_of_which_one_is_elsewhere(names, copies_min, said):
+    assert report.below(names, PLACES, copies_min) == said
