@@ -282,8 +282,8 @@ def _together(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"notify.on is {document['notify']['on']!r}: failure or always"
     if document["copies_min"] >= ALL_PLACES and not any(each["offsite"] for each in document["copies"]):
         yield (
-            f"copies_min is {document['copies_min']}, and none of copies is off site, which the rule of 3-2-1 wants: add"
-            " a target of sftp: or s3:, or say offsite of a disk that is taken away"
+            f"copies_min is {document['copies_min']}, and none of copies is off site, as 3-2-1 has it: add a target"
+            " of sftp: or s3:, or say offsite of a disk that is taken away"
         )
     if document["copies_min"] > 1 + len(document["copies"]):
         yield (
