@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--from", dest="source", metavar="NAME", help=f"a copy, or `{HERE}` (default: as configured, or the first copy)"
     )
     parser.add_argument("--level", choices=LEVELS, help="how far to prove it (default: as configured, or integrity)")
+    parser.add_argument("--identity", default="", metavar="FILE", help="the key of a copy that is encrypted with age")
     parser.add_argument(
         "--jitter", type=int, default=0, metavar="SECONDS", help="begin at some moment within that time"
     )
