@@ -26,6 +26,14 @@ OPTION = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 SECRET = re.compile(r"repo[0-9]+-.*(-pass|-key|-key-secret|-token)")
 # Both are needed of s3, and others of other kinds, which pgBackRest asks for itself.
 S3 = ("repo1-s3-bucket", "repo1-s3-endpoint", "repo1-s3-region")
+LOCATION = (
+    "repo1-type",
+    "repo1-host",
+    "repo1-s3-endpoint",
+    "repo1-s3-bucket",
+    "repo1-azure-container",
+    "repo1-gcs-bucket",
+)
 DECIDED = {
     "stanza": "backup_host_name",
     "repo1-path": "backup_pitr_repository",
@@ -195,9 +203,18 @@ def defaults(wish: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def postgresql_conf(name: str, archive_timeout: int) -> str:
+def location(wish: Mapping[str, Any]) -> str:
+    """Which repository it is. In the cluster's file it says that there was a stanza in it."""
+    parts = [wish["stanza"], wish["repository"]]
+    parts += [str(wish["settings"][name]) for name in LOCATION if name in wish["settings"]]
+    return f"# Repository: {' '.join(parts)}"
+
+
+def postgresql_conf(wish: Mapping[str, Any]) -> str:
+    name, archive_timeout = wish["stanza"], wish["archive_timeout"]
     return (
-        f"{HEADER}\narchive_mode = on\narchive_command = 'pgbackrest --stanza={name} archive-push %p'\n"
+        f"{HEADER}\n{location(wish)}\narchive_mode = on\n"
+        f"archive_command = 'pgbackrest --stanza={name} archive-push %p'\n"
         f"archive_timeout = {archive_timeout}\n"
     )
 

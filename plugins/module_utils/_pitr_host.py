@@ -85,7 +85,9 @@ def pgbackrest(stanza: str, words: Sequence[str], what: str, seconds: float = 12
 
 
 def info(stanza: str) -> plan.Repository:
-    return plan.parse_info(pgbackrest(stanza, ["--output=json", "info"], "read the repository"), stanza)
+    # It tries several times over: with the 60 s that pgBackRest has by itself, for minutes.
+    words = ["--io-timeout=10", "--output=json", "info"]
+    return plan.parse_info(pgbackrest(stanza, words, "read the repository", 180), stanza)
 
 
 def check(stanza: str, seconds: int) -> None:

@@ -22,6 +22,7 @@ from ._pitr_config import MAX_AGE
 WAL = re.compile(r"(?:^|/)([0-9A-F]{24})-[0-9a-f]{40}")
 MISSING_STANZA = (1, 3)
 GROWTH = 1.25
+SAID = 300
 FAILED, UNVERIFIED = 1, 2
 
 
@@ -79,7 +80,7 @@ def parse_info(text: str, stanza: str) -> Repository:
 def said(stanza: Mapping[str, Any]) -> str:
     """Where a repository cannot be read, the reason is with the repository."""
     own = [str(each["status"].get("message", "")) for each in stanza.get("repo", [])]
-    return " ".join("; ".join(dict.fromkeys([stanza["status"]["message"], *own])).split())
+    return " ".join("; ".join(dict.fromkeys([stanza["status"]["message"], *own])).split())[:SAID]
 
 
 def _backup(entry: Mapping[str, Any]) -> Backup:

@@ -50,7 +50,7 @@ def present(wish: Mapping[str, Any], restart: bool, dry: bool) -> Outcome:
     address, conf = cluster.address(), Path(cluster.folder) / wishes.CONF
     if address is None:
         raise BackupError(f"{cluster.unit} does not run: start it, or see {cluster.log}")
-    was_there = _text(conf) not in ("", wishes.LEAVING)
+    was_there = wishes.location(wish) in _text(conf).splitlines()
     _own_or_refuse()
     _repository(wish, was_there, outcome, dry)
     text = wishes.pgbackrest_conf(wish, cluster.data, address[0])
@@ -61,7 +61,7 @@ def present(wish: Mapping[str, Any], restart: bool, dry: bool) -> Outcome:
         return outcome
     repository = host.info(wish["stanza"])
     _stanza(wish["stanza"], cluster, repository, was_there, outcome, dry)
-    text = wishes.postgresql_conf(wish["stanza"], wish["archive_timeout"])
+    text = wishes.postgresql_conf(wish)
     _write(conf, text, text, _account(), outcome, dry)
     _serve(cluster, bool(outcome.done), "on", restart, outcome, dry)
     live = dict(_ask(cluster)) if not dry else {}

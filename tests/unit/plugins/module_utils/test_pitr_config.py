@@ -167,3 +167,13 @@ def test_what_is_shown_has_no_secret():
     text = pitr.pgbackrest_conf({**WISH, "secrets": SECRET}, "/data", "/run/pg", hidden=True)
     assert "hunter" not in text
     assert "repo1-s3-key-secret=(hidden)" in text
+
+
+def test_which_repository_it_is_is_in_the_file_of_the_cluster():
+    wish = {**WISH, "archive_timeout": 300}
+    there = pitr.postgresql_conf(wish)
+    assert pitr.location(wish) in there.splitlines()
+    assert pitr.location({**wish, "archive_timeout": 60, "days": 3, "secrets": SECRET}) in there.splitlines()
+    for change in ({"stanza": "db2"}, {"repository": "/other"}, {"settings": S3}):
+        assert pitr.location({**wish, **change}) not in there.splitlines()
+    assert "archive_command = 'pgbackrest --stanza=db1 archive-push %p'" in there
