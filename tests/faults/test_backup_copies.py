@@ -259,7 +259,10 @@ def test_the_target_keeps_its_own_number_of_sets(on_s3, host):
 def test_a_flipped_byte_on_the_target_is_found(on_s3, host):
     rc, said = host.command("verify --level checksum")
     assert rc == 0, said
-    size = lambda key: host.s3.client.head_object(Bucket=on_s3.bucket, Key=key)["ContentLength"]  # noqa: E731
+
+    def size(key):
+        return host.s3.client.head_object(Bucket=on_s3.bucket, Key=key)["ContentLength"]
+
     newest = host.sets()[-1]
     keys = [key for key in host.s3.keys(on_s3.bucket) if "/data/" in key or f"{newest}/command-data" in key]
     flipped = [key for key in keys if size(key) > 100000]
