@@ -57,12 +57,12 @@ def selection(sets: Sequence[tuple[str, str, Collection[str]]], schedules: Colle
 
 
 def result(
-    brought: Sequence[Brought], missing: Sequence[str], level: str, targets: tuple[int, int], now: float
+    brought: Sequence[Brought], lacking: Sequence[tuple[str, str]], level: str, targets: tuple[int, int], now: float
 ) -> dict[str, Any]:
-    """The report of a drill. `missing` is what could not be brought, `targets` are RTO and RPO in seconds."""
+    """The report of a drill. `lacking` is what could not be brought, `targets` are RTO and RPO in seconds."""
     rto = sum(each.seconds + _waited_for(each.report) for each in brought)
     rpo = max((now - began(each.name) for each in brought), default=0.0)
-    findings = [{"id": "OFFSITE_MISSING", "message": each} for each in missing]
+    findings = [{"id": name, "message": message} for name, message in lacking]
     findings += list(_exceeded("RTO", "it took", rto, targets[0])) + list(
         _exceeded("RPO", "the data are", rpo, targets[1])
     )

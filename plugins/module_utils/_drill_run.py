@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Protocol
 
-from . import _backup_manifest as manifest
+from ._backup_config import MANUAL, SAFETY
 from ._backup_host import need_space, private_folder, remove
 from ._backup_manifest import BackupError
 from ._backup_sets import Store
@@ -23,12 +23,15 @@ from ._verify_history import parsed, record
 # Not among the verifications, which are many more and would push them out.
 HISTORY, METRICS = "drills.jsonl", "shipshape_drill.prom"
 Say = Callable[[str], None]
+# Its id, its schedule, and the names of its artefacts.
+Candidate = tuple[str, str, tuple[str, ...]]
 
 
 class Copy(Protocol):
     """What a drill needs of a target of copies."""
 
     name: str
+    options: Mapping[str, Any]
 
     def snapshots(self, host: Optional[str]) -> Mapping[str, Mapping[str, Any]]: ...
     def fetch(self, name: str, snapshot: Mapping[str, Any], sets: Path, identity: str = "") -> None: ...
@@ -46,26 +49,51 @@ class How:
 def drill(config: Mapping[str, Any], copy: Optional[Copy], how: How, say: Say) -> dict[str, Any]:
     """The report. BackupError where there is nothing to make it with."""
     store = Store(config)
-    sets = list(_known(store))
-    away: Mapping[str, Mapping[str, Any]] = copy.snapshots(config["host"]) if copy else {}
-    if not sets:
-        # On a host that lost its disk the copy has all that there is.
-        sets = [(name, str(each.get("schedule", "")), ()) for name, each in list(away.items())[-1:]]
-    chosen = selection(sets, config["schedules"])
-    if not chosen:
+    here = [each for each in _known(store) if each[1] != SAFETY]
+    brought: list[Brought] = []
+    lacking: list[tuple[str, str]] = []
+    away: Mapping[str, Mapping[str, Any]] = {}
+    with _noted(lacking):
+        away = copy.snapshots(config["host"]) if copy else {}
+    chosen = selection(_candidates(copy, here, away), config["schedules"])
+    if not chosen and not lacking:
         raise BackupError(f"there is no set in {store.sets}: run `shipshape backup run`")
-    brought, missing = [], []
-    copied = store.memory()["copies"]
+    if copy and not lacking:
+        copied = store.memory()["copies"]
+        newest = selection(here, config["schedules"])
+        gone = [name for name in newest if name not in away and copy.name in copied.get(name, {})]
+        lacking += [("OFFSITE_MISSING", f"{copy.name} has no {name}, and had it") for name in gone]
     for name in chosen:
-        if copy and name not in away and copy.name in copied.get(name, {}):
-            missing.append(f"{copy.name} has no {name}, and had it")
-            continue
-        brought.append(_verified(store, copy if name in away else None, away.get(name, {}), name, how, say))
+        with _noted(lacking):
+            brought.append(_verified(store, copy if name in away else None, away.get(name, {}), name, how, say))
     targets = (config["rto_seconds"], config["rpo_seconds"])
-    return result(brought, missing, how.level, targets, time.time())
+    return result(brought, lacking, how.level, targets, time.time())
 
 
-def _known(store: Store) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+@contextmanager
+def _noted(lacking: list[tuple[str, str]]) -> Iterator[None]:
+    """What cannot be brought is a finding like any other: the history and the metrics have to know of it."""
+    try:
+        yield
+    except BackupError as exc:
+        lacking.append((getattr(exc, "found", "NOT_READABLE"), str(exc)))
+
+
+def _candidates(
+    copy: Optional[Copy], here: Sequence[Candidate], away: Mapping[str, Mapping[str, Any]]
+) -> list[Candidate]:
+    """All sets of this host; of those that go to a copy, the ones that are there, as the rest burns with the host."""
+    if not copy:
+        return list(here)
+    names = {name: artefacts for name, _schedule, artefacts in here}
+    sent = (*copy.options["schedules"], MANUAL)
+    stay = [each for each in here if each[1] not in sent and each[0] not in away]
+    # What is in one that only the copy has is not known; it stands for its schedule.
+    there = [(name, each["schedule"], names.get(name) or (f"any {each['schedule']}",)) for name, each in away.items()]
+    return [*stay, *there]
+
+
+def _known(store: Store) -> Iterator[Candidate]:
     for name in store.names():
         try:
             document = store.read(name)
@@ -84,7 +112,7 @@ def _verified(
         if copy:
             source = copy.name
             say(f"{name}: comes from {source}")
-            need_space(folder, manifest.size(store.read(name)) if path.exists() else 0)
+            need_space(folder, store.last_size(snapshot["schedule"]))
             copy.fetch(name, snapshot, folder, how.identity)
             path = folder / name
         seconds = time.monotonic() - begun

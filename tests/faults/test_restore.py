@@ -111,9 +111,13 @@ def test_a_drill_finds_a_broken_copy_and_a_missing_one(host):
     is_fine(host)
     host("cp -a /srv/away /srv/kept; find /srv/away/data -type f | while read -r p; do chmod u+w $p;"
          " printf x | dd of=$p bs=1 seek=42 conv=notrunc status=none; done")  # fmt: skip
-    rc, said, _seen = tried(host, "shipshape backup drill")
+    rc, report = drilled(host)
     host("rm -rf /srv/away; mv /srv/kept /srv/away")
-    assert rc == 1, said
+    assert (rc, report["verdict"], bool(report["findings"])) == (1, "failed", True)
+    # The history has it, too.
+    assert host("shipshape backup drill --list").splitlines()[1].split()[2] == "failed"
+    rc, report = drilled(host, "--from", "here", "--level", "checksum")
+    assert (rc, report["findings"]) == (0, [])
     name = is_fine(host)[-1]
     restic = "restic -r /srv/away --password-file /etc/shipshape/copy.password"
     newest = f"{restic} snapshots --json --path {SETS}/{name}"

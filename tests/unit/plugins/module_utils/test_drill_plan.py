@@ -57,9 +57,9 @@ def report(verdict="passed", seconds=10.0, durations=None, findings=()):
     return {"verdict": verdict, "seconds": seconds, "artefacts": [artefact]}
 
 
-def made(*reports, missing=(), targets=(60, 86400)):
+def made(*reports, lacking=(), targets=(60, 86400)):
     brought = [plan.Brought(D2, "away", 2.0, each) for each in reports]
-    return plan.result(brought, missing, "integrity", targets, NOW)
+    return plan.result(brought, lacking, "integrity", targets, NOW)
 
 
 ROWS = {"id": "ROW_DROP", "message": "few", "hint": "look"}
@@ -77,7 +77,7 @@ ROWS = {"id": "ROW_DROP", "message": "few", "hint": "look"}
         ([report("failed", findings=[ROWS])], {}, "failed", ["ROW_DROP"]),
         ([report("unverified")], {}, "unverified", []),
         ([report(), report("failed", findings=[ROWS])], {}, "failed", ["ROW_DROP"]),
-        ([report()], {"missing": ["away has no x"]}, "failed", ["OFFSITE_MISSING"]),
+        ([report()], {"lacking": [("OFFSITE_MISSING", "away has no x")]}, "failed", ["OFFSITE_MISSING"]),
         ([], {}, "unverified", []),
     ],
 )
@@ -99,6 +99,31 @@ def test_figures_and_what_is_kept():
     assert 'shipshape_verify_verdict{series="drill",level="integrity",verdict="failed"} 1\n' in text
     assert f'shipshape_verify_last_passed_timestamp_seconds{{series="drill"}} {NOW}\n' in text
     assert 'shipshape_verify_rto_target_seconds{series="drill"} 60\n' in text
+
+
+class Away:
+    """A copy of the daily sets."""
+
+    name, options = "away", {"schedules": ["daily"]}
+
+
+@pytest.mark.parametrize(
+    ("here", "away", "chosen"),
+    [
+        # A copy that is behind is what there would be after a fire.
+        ([(D1, "daily", ("a",)), (D2, "daily", ("a",))], {D1: "daily"}, [D1]),
+        # What does not go there is taken from here.
+        ([(D2, "daily", ("a",)), (H1, "hourly", ("r",))], {D2: "daily"}, [H1, D2]),
+        # A host that has lost all of its own.
+        ([], {D1: "daily", D2: "daily"}, [D2]),
+        # The copy of one that is torn here.
+        ([(D1, "daily", ("a",)), (D2, "", ())], {D1: "daily", D2: "daily"}, [D2]),
+        ([(D1, "daily", ("a",))], {}, []),
+    ],
+)
+def test_what_a_drill_from_a_copy_takes(here, away, chosen):
+    there = {name: {"schedule": schedule} for name, schedule in away.items()}
+    assert plan.selection(runner._candidates(Away, here, there), ["daily", "hourly"]) == chosen
 
 
 def test_a_history_survives_a_torn_line(tmp_path):
