@@ -123,7 +123,6 @@ TOP_KEYS = {
     "drill": Key(dict, {}),
     "rto_seconds": Key(NUMBER, 3600),
     "rpo_seconds": Key(NUMBER, 86400),
-    "gate_schedule": Key(TEXT, "daily"),
     "pitr": Key(dict, {}),
 }
 

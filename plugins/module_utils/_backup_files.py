@@ -16,7 +16,6 @@ from ._backup_host import as_user, execute
 from ._backup_manifest import BackupError
 from ._backup_schema import quoted
 
-PAGES = 1024
 BUSY_SECONDS = 60.0
 CHANGED = "file changed as we read it"
 
@@ -31,7 +30,8 @@ def sqlite(component: Mapping[str, Any], folder: Path) -> Iterator[dict[str, Any
         live = sqlite3.connect(f"file:{quote(source)}?mode=ro", uri=True, timeout=BUSY_SECONDS)
         copy = sqlite3.connect(path)
         try:
-            live.backup(copy, pages=PAGES)
+            # In one step: a copy in several begins anew with each write between them, and may never end.
+            live.backup(copy)
             facts = sqlite_facts(copy)
         finally:
             copy.close()
@@ -74,7 +74,10 @@ def files(component: Mapping[str, Any], folder: Path) -> Iterator[dict[str, Any]
         return
     path = folder / f"files-{component['name']}.tar.gz"
     argv = ["tar", "--create", "--gzip", "--acls", "--xattrs", "--numeric-owner", "--directory=/"]
-    argv += [f"--exclude={each.lstrip('/')}" for each in component["exclude"]]
+    # A path is that path alone, and no folder of its name elsewhere; what is no path is a name anywhere.
+    for each in component["exclude"]:
+        argv += ["--anchored" if each.startswith("/") else "--no-anchored", f"--exclude={each.lstrip('/')}"]
+    argv.append("--anchored")
     # Our own sets would hold each other.
     argv += [f"--exclude={str(folder.parent).lstrip('/')}", "--", *(each.strip("/") or "." for each in there)]
     with path.open("xb") as out:

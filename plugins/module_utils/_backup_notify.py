@@ -8,6 +8,7 @@ A run is not worse for a message that did not arrive, so that is told of, and ch
 
 from __future__ import annotations
 
+import http.client
 import json
 import subprocess
 import urllib.error
@@ -49,7 +50,7 @@ def _call(what: str, url: str, data: bytes | None) -> Iterator[str]:
     try:
         with urllib.request.build_opener().open(request, timeout=SECONDS):
             pass
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, http.client.HTTPException) as exc:
         # The URL is a secret of many services.
         yield f"{what}: it was not told: {exc.code if isinstance(exc, urllib.error.HTTPError) else type(exc).__name__}"
 

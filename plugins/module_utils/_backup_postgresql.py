@@ -37,7 +37,9 @@ DATABASES = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistem
 SOURCE = """
 SELECT json_build_object(
   'owner', pg_get_userbyid(datdba), 'encoding', pg_encoding_to_char(encoding), 'collate', datcollate,
-  'ctype', datctype, 'connection_limit', datconnlimit,
+  'ctype', datctype, 'provider', to_jsonb(pg_database) ->> 'datlocprovider',
+  'locale', coalesce(to_jsonb(pg_database) ->> 'datlocale', to_jsonb(pg_database) ->> 'daticulocale'),
+  'connection_limit', datconnlimit,
   'settings', (SELECT coalesce(json_agg(json_build_array(coalesce(rolname, ''), setconfig)), '[]')
     FROM pg_db_role_setting LEFT JOIN pg_roles ON pg_roles.oid = setrole WHERE setdatabase = pg_database.oid),
   'grants', (SELECT coalesce(json_agg(json_build_array(
@@ -86,6 +88,8 @@ def connected(component: Mapping[str, Any], database: str = MAINTENANCE, **optio
             connection = psycopg.connect(
                 **where,
                 dbname=database,
+                # What somebody has set for the database is meant for its apps: this one waits while a dump is made.
+                options="-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c lock_timeout=60s",
                 connect_timeout=10,
                 client_encoding="UTF8",
                 application_name="shipshape",
@@ -171,7 +175,11 @@ def counts(connection: Any) -> dict[str, Any]:
     found: dict[str, Any] = {"tables": tables, "schema": value(connection, SCHEMA)}
     for table, query in REVISIONS:
         if f"public.{table}" in tables:
-            revision = value(connection, query)
+            try:
+                with connection.transaction():
+                    revision = value(connection, query)
+            except psycopg.errors.ProgrammingError:
+                continue  # a table of the app's own that is called alike
             return {**found, **({"revision": str(revision)} if revision is not None else {})}
     return found
 

@@ -32,6 +32,10 @@ class _NotUndoneError(BackupError):
     """Something of what was there before is not in its place."""
 
 
+class NotStartedError(BackupError):
+    """The restore has ended well, and what it had stopped does not start."""
+
+
 class Part(Protocol):
     """One artefact on its way back."""
 
@@ -50,6 +54,8 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     down_seconds: float = 0.0
+    # The command that makes it good if it is killed.
+    again: str = ""
     # The set that was made of what was there before.
     safety: str = ""
     # Whether anything was there before that it took the place of.
@@ -73,7 +79,12 @@ def component_of(config: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[st
 def set_with(store: Store, database: str, name: Optional[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """The set, its manifest and its dump of a database; the newest that has it, unless one is named."""
     for each in [name] if name else list(reversed(store.names())):
-        document = store.read(each)
+        try:
+            document = store.read(each)
+        except BackupError:
+            if name:
+                raise
+            continue  # `shipshape backup list` says so; an older one may do
         entries = manifest.having(document, "pg_custom", database=database)
         if entries:
             return each, document, entries[0]
@@ -89,7 +100,8 @@ def restore_database(
     store, start = Store(config), time.monotonic()
     name, document, entry = set_with(store, database, name)
     part = Restore(component_of(config, entry), store.sets / name, document, entry, into or database, say)
-    return _one_database(config, store, part, Outcome(name), start, say)
+    words = f"db {database} --set {name}" + (f" --into {into}" if into else "")
+    return _one_database(config, store, part, Outcome(name, again=words), start, say)
 
 
 def _one_database(
@@ -131,7 +143,7 @@ def restore_file(
     """A dump that no run of this host made. What it replaces is kept, as with any other."""
     start = time.monotonic()
     part = FileRestore(component, path, found, into, say)
-    return _one_database(config, Store(config), part, Outcome(str(path)), start, say)
+    return _one_database(config, Store(config), part, Outcome(str(path), again=f"db {path} --into {into}"), start, say)
 
 
 @dataclass(frozen=True)
@@ -144,7 +156,7 @@ class Wanted:
 
 def restore_full(config: Mapping[str, Any], name: str, wanted: Wanted, safety: str, say: Say) -> Outcome:
     store, start = Store(config), time.monotonic()
-    document, outcome = store.read(name), Outcome(name, safety=safety)
+    document, outcome = store.read(name), Outcome(name, again=f"full {name}", safety=safety)
     parts: list[tuple[str, Part]] = []
     for entry in document["artefacts"]:
         kind = KINDS.get(entry["kind"])
@@ -221,7 +233,8 @@ def _written_down(store: Store, names: Sequence[str], outcome: Outcome) -> Itera
     earlier = read_json(store.journal)
     safety = earlier.get("safety") or outcome.safety
     parts = sorted({*names, *earlier.get("parts", [])})
-    write_atomically(store.journal, manifest.json.dumps({"set": outcome.name, "safety": safety, "parts": parts}))
+    document = {"set": outcome.name, "again": outcome.again, "safety": safety, "parts": parts}
+    write_atomically(store.journal, manifest.json.dumps(document))
     try:
         yield
     except _NotUndoneError:
@@ -257,8 +270,10 @@ def stopped(state: Path, apps: Sequence[Mapping[str, Any]], say: Say) -> Iterato
     """Apps are stopped in their order and started in the other. Written down, as the restore may be killed."""
     path = state / STOPPED
     earlier = read_json(path)
+    there = set(_docker("ps", "--all", "--quiet", "--no-trunc"))
     units = earlier.get("units", []) + [unit for app in apps for unit in app["units"] if _is_active(unit)]
-    containers = earlier.get("containers", []) + [
+    # What a killed restore had stopped may have been replaced by a release since.
+    containers = [each for each in earlier.get("containers", []) if each in there] + [
         each for app in apps if app["containers"] for each in _containers(app["name"])
     ]
     if units or containers:
@@ -271,12 +286,24 @@ def stopped(state: Path, apps: Sequence[Mapping[str, Any]], say: Say) -> Iterato
             say(f"stops {len(containers)} containers")
             execute(["docker", "stop", *containers], "stop the apps", STOP_SECONDS)
         yield
-    finally:
-        if containers:
-            execute(["docker", "start", *reversed(containers)], "start the apps", STOP_SECONDS)
-        if units:
-            execute(["systemctl", "start", *reversed(units)], "start the apps", STOP_SECONDS)
-        path.unlink(missing_ok=True)
+    except BaseException:
+        for problem in _start(units, containers, path):
+            say(problem)
+        raise
+    problems = list(_start(units, containers, path))
+    if problems:
+        raise NotStartedError("; ".join(problems))
+
+
+def _start(units: Sequence[str], containers: Sequence[str], path: Path) -> Iterator[str]:
+    """Each on its own, so that one that is broken does not keep the others down. What failed is told."""
+    for argv in (*(["docker", "start", each] for each in reversed(containers)),
+                 *(["systemctl", "start", each] for each in reversed(units))):  # fmt: skip
+        try:
+            execute(argv, "start the apps", STOP_SECONDS)
+        except BackupError as exc:
+            yield str(exc)
+    path.unlink(missing_ok=True)
 
 
 def _is_active(unit: str) -> bool:
@@ -286,10 +313,13 @@ def _is_active(unit: str) -> bool:
 
 def _containers(app: str) -> list[str]:
     """The running containers of an app, but for what it brought along: that holds data of its own."""
+    words = ["ps", "--quiet", "--no-trunc", "--filter", f"label={LABEL}={app}"]
+    own = set(_docker(*words, "--filter", f"label={INFRA}"))
+    return [each for each in _docker(*words) if each not in own]
+
+
+def _docker(*words: str) -> list[str]:
     if not Path("/usr/bin/docker").exists():
         return []
-    argv = ["docker", "ps", "--filter", f"label={LABEL}={app}"]
-    _rc, every, _said = execute([*argv, "--quiet"], "containers", 60)
-    _rc, infra, _said = execute([*argv, "--filter", f"label={INFRA}", "--quiet"], "containers", 60)
-    own = set(infra.decode().split())
-    return [each for each in every.decode().split() if each not in own]
+    _rc, out, _said = execute(["docker", *words], "containers", 60)
+    return out.decode().split()

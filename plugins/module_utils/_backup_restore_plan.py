@@ -26,6 +26,8 @@ MEMBER = re.compile(rf"^GRANT {IDENTIFIER} TO {IDENTIFIER}[ ;]")
 # Not names of roles.
 NOBODY = {"public", "current_user", "session_user", "current_role"}
 LONGEST = 63
+# Of locales, but for libc, which collate and ctype name.
+PROVIDERS = {"i": "icu", "b": "builtin"}
 
 
 def _name(groups: Sequence[Any]) -> str:
@@ -81,6 +83,9 @@ def create_statement(name: str, source: Mapping[str, Any]) -> str:
     for word, key in (("ENCODING", "encoding"), ("LC_COLLATE", "collate"), ("LC_CTYPE", "ctype")):
         if source.get(key):
             words.append(f"{word} {literal(source[key])}")
+    provider = PROVIDERS.get(source.get("provider") or "")
+    if provider and source.get("locale"):
+        words.append(f"LOCALE_PROVIDER {provider} {provider.upper()}_LOCALE {literal(source['locale'])}")
     return " ".join(words)
 
 

@@ -135,10 +135,13 @@ class SqliteRestore:
     def prepare(self) -> None:
         check_artefact(self.folder, self.entry)
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Nobody else's to read meanwhile; and where there is no file any more, the owner of its folder's alone.
+        self.fresh.unlink(missing_ok=True)
+        os.close(os.open(self.fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         shutil.copyfile(self.folder / self.entry["name"], self.fresh)
         like = self.path.stat() if self.path.exists() else self.path.parent.stat()
         os.chown(self.fresh, like.st_uid, like.st_gid)
-        self.fresh.chmod(like.st_mode & 0o666)
+        self.fresh.chmod(like.st_mode & 0o666 if self.path.exists() else 0o600)
         try:
             database = sqlite3.connect(self.fresh)
             try:

@@ -120,6 +120,9 @@ def _afterwards(config: Mapping[str, Any], store: Store, report: Report, say: Sa
         failed = len(report.errors)
         _attempt(report, partial(_copy, config, store, report, options, known))
         say(f"copy {options['name']}: {'failed' if len(report.errors) > failed else 'read back and compared'}")
+    # Only when all of them are there: as long as one target fails, the others keep what they have.
+    for options in copies_of(config, report.schedule) if not report.errors else ():
+        _attempt(report, partial(_forget, config, report, options))
     _attempt(report, partial(_prune, config, store, report))
 
 
@@ -148,9 +151,11 @@ def _copy(config: Mapping[str, Any], store: Store, report: Report, options: Mapp
     memory = store.memory()
     memory["copies"].setdefault(report.name, {})[options["name"]] = {"at": time.time(), **record}
     store.remember(memory)
-    if not report.errors:
-        refused = target.forget(config["min_verified"], report.name)
-        report.found += refusal(f"copy {options['name']}: {refused}" if refused else "")
+
+
+def _forget(config: Mapping[str, Any], report: Report, options: Mapping[str, Any]) -> None:
+    refused = target_for(options, config["host"]).forget(config["min_verified"], report.name)
+    report.found += refusal(f"copy {options['name']}: {refused}" if refused else "")
 
 
 def _prune(config: Mapping[str, Any], store: Store, report: Report) -> None:

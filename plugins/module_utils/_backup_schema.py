@@ -20,13 +20,15 @@ TABLES = f"""
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND {OURS} ORDER BY 1, 2
 """  # noqa: S608
+# An index that was not finished is not dumped, so it does not count.
 SCHEMA = f"""
 WITH ours AS (SELECT c.oid, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {OURS})
 SELECT json_build_object(
   'tables', (SELECT count(*) FROM ours WHERE relkind IN ('r', 'p')),
   'columns', (SELECT count(*) FROM pg_attribute JOIN ours ON ours.oid = attrelid
     WHERE relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped),
-  'indexes', (SELECT count(*) FROM ours WHERE relkind IN ('i', 'I')),
+  'indexes', (SELECT count(*) FROM pg_index i JOIN ours ON ours.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
+    WHERE i.indisready AND (i.indisvalid OR t.relkind = 'p')),
   'constraints', (SELECT count(*) FROM pg_constraint JOIN ours ON ours.oid = conrelid WHERE contype <> 'n'),
   'sequences', (SELECT count(*) FROM ours WHERE relkind = 'S'),
   'views', (SELECT count(*) FROM ours WHERE relkind IN ('v', 'm')),

@@ -14,8 +14,7 @@ from . import _backup_manifest as manifest
 from ._backup_host import private_folder, read_back, read_json, remove, sync_file, sync_folder, write_atomically
 from ._backup_manifest import BackupError
 from ._backup_retention import Known
-
-PASSED = "passed"
+from ._verify_model import LEVELS, PASSED, at_least
 
 
 class Store:
@@ -55,7 +54,8 @@ class Store:
         found = []
         for name in self.names():
             with contextlib.suppress(BackupError, OSError):
-                passed = verified.get(name, {}).get("verdict") == PASSED
+                own = verified.get(name, {})
+                passed = own.get("verdict") == PASSED and at_least("restore", own.get("level", LEVELS[0]))
                 found.append(Known(name, self.read(name)["schedule"], passed))
         return found
 
@@ -83,7 +83,7 @@ class Store:
         back = f", or `shipshape restore full {left['safety']}` for what was there before" if left.get("safety") else ""
         return (
             f"a restore of {left['set']} was killed while it replaced {', '.join(left['parts'])}:"
-            f" run `shipshape restore full {left['set']}` again{back}"
+            f" run `shipshape restore {left['again']}` again{back}"
         )
 
     def needed(self) -> list[str]:

@@ -113,6 +113,11 @@ class Target:
         """Bring a set home. It gets its name when every artefact is what the manifest says."""
         partial = sets / f"{name}{manifest.PARTIAL}"
         if (sets / name).exists():
+            there = manifest.parse((sets / name / manifest.FILE).read_text(encoding="utf-8"))["host"]
+            if there != snapshot["hostname"]:
+                raise BackupError(
+                    f"{sets / name} is a set of {there}, and that of {snapshot['hostname']} is called alike"
+                )
             return
         try:
             folder = self.bring(snapshot, partial, identity)

@@ -17,6 +17,7 @@ from ._backup_host import BusyError, one_at_a_time, stop_on_signals
 from ._backup_manifest import BackupError
 from ._backup_restore import (
     KINDS,
+    NotStartedError,
     Outcome,
     Wanted,
     artefact_of,
@@ -92,6 +93,10 @@ def run(arguments: argparse.Namespace) -> int:
     except BusyError as exc:
         sys.stderr.write(f"shipshape: {exc}\n")
         return BUSY
+    except NotStartedError as exc:
+        log(syslog.LOG_ERR, f"restored, and not everything runs: {exc}")
+        sys.stderr.write(f"shipshape: restored, and not everything runs: {' '.join(str(exc).split())}\n")
+        return UNWELL
     except (BackupError, OSError) as exc:
         log(syslog.LOG_ERR, f"restore: {exc}")
         sys.stderr.write(f"shipshape: {' '.join(str(exc).split())}\n")

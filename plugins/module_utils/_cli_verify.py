@@ -18,7 +18,7 @@ from ._backup_sets import Store
 from ._verify_copies import report_of_copies
 from ._verify_engine import problems, verify
 from ._verify_history import HISTORY, METRICS, default_metrics
-from ._verify_model import FAILED, LEVELS, PASSED, UNVERIFIED, worst
+from ._verify_model import FAILED, LEVELS, PASSED, UNVERIFIED, at_least, worst
 
 EXIT = {PASSED: 0, FAILED: 1, UNVERIFIED: 2}
 NEWEST = "newest"
@@ -80,6 +80,15 @@ def remember(store: Store, name: str, report: dict[str, Any]) -> None:
     """Retention never goes below a number of sets that passed. What is gone is forgotten."""
     names = {*store.names(), name}
     known = {each: found for each, found in store.verified().items() if each in names}
+    before = known.get(name, {})
+    # A quick look later takes nothing from what was proven by a restore.
+    own = report["level_requested"]
+    if (
+        before.get("verdict") == report["verdict"] == PASSED
+        and own != before["level"]
+        and at_least(own, before["level"])
+    ):
+        return
     known[name] = {
         "at": time.time(),
         "level": report["level_requested"],

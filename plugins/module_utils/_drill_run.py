@@ -16,6 +16,7 @@ from ._backup_config import MANUAL, SAFETY
 from ._backup_host import need_space, private_folder, remove
 from ._backup_manifest import BackupError
 from ._backup_sets import Store
+from ._cli_verify import remember as verified
 from ._drill_plan import HERE, Brought, line, result, selection
 from ._verify_engine import verify
 from ._verify_history import parsed, record
@@ -117,7 +118,11 @@ def _verified(
             path = folder / name
         seconds = time.monotonic() - begun
         say(f"{name}: is restored, up to {how.level}")
-        return Brought(name, source, seconds, verify(str(path), {"level": how.level, "timeout": how.timeout}))
+        report = verify(str(path), {"level": how.level, "timeout": how.timeout})
+    if name in store.names():
+        # What retention counts: the copy has the same SHA-256s as the set here.
+        verified(store, name, report)
+    return Brought(name, source, seconds, report)
 
 
 @contextmanager
