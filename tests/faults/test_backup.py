@@ -215,6 +215,36 @@ def test_copies_that_fail_fail_the_run_and_prune_nothing(host):
     is_fine(host)
 
 
+ODD = """
+createdb -T template0 --locale-provider=icu --icu-locale=de-u-co-phonebk odd
+psql -Xq -d odd -c "CREATE TABLE revisions (x text)" -c "CREATE TABLE t AS SELECT 1 AS a FROM generate_series(1, 9)"
+psql -Xq -d odd -c "CREATE UNIQUE INDEX CONCURRENTLY left_over ON t (a)" 2>/dev/null || true
+psql -Xq -c "ALTER DATABASE odd SET statement_timeout = '1ms'" \\
+  -c "ALTER DATABASE odd SET idle_in_transaction_session_timeout = '1ms'"
+"""
+
+
+def test_a_database_that_is_odd_is_backed_up_and_comes_back_alike(host):
+    """An index that was not finished, timeouts that are meant for apps, a table called as a tool's, a locale of ICU."""
+    host(f"cd /; cat >/tmp/odd.sh <<'END'\n{ODD}\nEND\nrunuser -u postgres -- sh /tmp/odd.sh")
+    configure(host, components=BASE["components"][:1])
+    is_fine(host)
+    host("shipshape restore db odd --into again --yes")
+    look = "SELECT datlocprovider, datlocale FROM pg_database WHERE datname = 'again'"
+    assert host(f'cd /; runuser -u postgres -- psql -XqAt -c "{look}"').strip() == "i|de-u-co-phonebk"
+    host("cd /; runuser -u postgres -- psql -Xq -c 'DROP DATABASE again' -c 'DROP DATABASE odd'")
+
+
+def test_a_path_that_is_excluded_is_no_name_elsewhere(host):
+    host("mkdir -p /srv/tree/data /srv/tree/srv/tree/data; cd /srv/tree; touch data/a srv/tree/data/b x.log srv/y.log")
+    tree = {"name": "tree", "type": "files", "paths": ["/srv/tree"], "exclude": ["/srv/tree/data", "*.log"]}
+    configure(host, components=[tree])
+    name = is_fine(host)[-1]
+    members = host(f"tar -tzf /var/backups/shipshape/sets/{name}/files-tree.tar.gz").split()
+    assert "srv/tree/srv/tree/data/b" in members
+    assert not [each for each in members if each.endswith((".log", "/a")) or each == "srv/tree/data/"]
+
+
 LISTEN = r"""
 import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
