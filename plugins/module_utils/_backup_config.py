@@ -11,11 +11,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from . import _pitr_config
-from ._backup_copy_rules import REPOSITORY, RESTIC, tool_problems
+from ._backup_copy_rules import REPOSITORY, tool_problems
+from ._backup_keys import (
+    APP_KEYS,
+    COMMON,
+    COMPONENT_KEYS,
+    COPY_KEYS,
+    CRON,
+    DRILL_KEYS,
+    KEEP,
+    NOTIFY_KEYS,
+    SCHEDULE_KEYS,
+    TOP_KEYS,
+    entry_problems,
+    filled,
+)
 from ._backup_manifest import COMPONENTS, BackupError
 from ._verify_model import LEVELS
 
@@ -24,107 +37,6 @@ NAME = re.compile(r"[a-z][a-z0-9_-]*")
 ALL_PLACES = 3
 # Names that mean something to the command itself.
 MANUAL, SAFETY = "manual", "safety"
-KEEP = ("keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
-CRON = re.compile(r"(@[a-z]+|([-0-9*,/a-zA-Z]+ ){4}[-0-9*,/a-zA-Z]+)")
-
-
-@dataclass(frozen=True)
-class Key:
-    """One key of an entry: its type, its default, and whether it has to be there."""
-
-    kind: Any
-    default: Any = None
-    required: bool = False
-
-
-TEXT, NUMBER, FLAG, TEXTS = str, int, bool, [str]
-COMMON = {
-    "name": Key(TEXT, required=True),
-    "type": Key(TEXT, required=True),
-    "schedules": Key(TEXTS, ["daily"]),
-    "timeout": Key(NUMBER, 21600),
-}
-COMPONENT_KEYS: dict[str, dict[str, Key]] = {
-    "postgresql": {
-        "host": Key(TEXT, "/var/run/postgresql"),
-        "port": Key(NUMBER, 5432),
-        "user": Key(TEXT, "postgres"),
-        # Without one the system's account of that name is who peer authentication lets in.
-        "passfile": Key(TEXT, ""),
-        "databases": Key(TEXTS, []),
-        "exclude": Key(TEXTS, []),
-    },
-    "redis": {
-        "flavour": Key(TEXT, "redis"),
-        "socket": Key(TEXT, "/run/redis/shipshape.sock"),
-        "host": Key(TEXT, ""),
-        "port": Key(NUMBER, 6379),
-        "user": Key(TEXT, "shipshape"),
-        "password_file": Key(TEXT, "/etc/redis/shipshape.password"),
-    },
-    "sqlite": {"path": Key(TEXT, required=True)},
-    "files": {
-        "paths": Key(TEXTS, required=True),
-        "exclude": Key(TEXTS, []),
-        "optional": Key(FLAG, False),
-        # Written by others as well, who would not know that it is older than they think.
-        "on_request": Key(FLAG, False),
-    },
-    "command": {"argv": Key(TEXTS, required=True), "user": Key(TEXT, "root"), "min_size": Key(NUMBER, 1)},
-}
-RETENTION_KEYS = {key: Key(NUMBER, 0) for key in KEEP}
-SCHEDULE_KEYS = {
-    "cron": Key(TEXT, required=True),
-    "jitter": Key(NUMBER, 300),
-    "max_age": Key(NUMBER, 93600),
-    **RETENTION_KEYS,
-}
-COPY_KEYS = {
-    "name": Key(TEXT, required=True),
-    "tool": Key(TEXT, RESTIC),
-    "repository": Key(TEXT, required=True),
-    # Of restic; and the keys that age encrypts for before rclone sees anything.
-    "password_file": Key(TEXT, ""),
-    "age_recipients": Key(TEXTS, []),
-    "escrow": Key(TEXT, ""),
-    # A folder may be a disk that goes to a safe; without a word it is on this host.
-    "offsite": Key(FLAG),
-    "environment_file": Key(TEXT, ""),
-    "schedules": Key(TEXTS, ["daily"]),
-    "timeout": Key(NUMBER, 21600),
-    **RETENTION_KEYS,
-}
-APP_KEYS = {
-    "name": Key(TEXT, required=True),
-    "databases": Key(TEXTS, []),
-    "units": Key(TEXTS, []),
-    "containers": Key(FLAG, True),
-}
-DRILL_KEYS = {
-    "cron": Key(TEXT, "30 5 * * 0"),
-    "jitter": Key(NUMBER, 1800),
-    "level": Key(TEXT, "integrity"),
-    "source": Key(TEXT, ""),
-    "timeout": Key(NUMBER, 21600),
-}
-NOTIFY_KEYS = {"webhook": Key(TEXT, ""), "mail": Key(TEXT, ""), "ping": Key(TEXT, ""), "on": Key(TEXT, "failure")}
-TOP_KEYS = {
-    "host": Key(TEXT, required=True),
-    "folder": Key(TEXT, "/var/backups/shipshape"),
-    "state_folder": Key(TEXT, "/var/lib/shipshape/backup"),
-    "metrics_file": Key(TEXT, ""),
-    "components": Key([dict], required=True),
-    "schedules": Key(dict, {}),
-    "min_verified": Key(NUMBER, 2),
-    "copies": Key([dict], []),
-    "copies_min": Key(NUMBER, 1),
-    "apps": Key([dict], []),
-    "notify": Key(dict, {}),
-    "drill": Key(dict, {}),
-    "rto_seconds": Key(NUMBER, 3600),
-    "rpo_seconds": Key(NUMBER, 86400),
-    "pitr": Key(dict, {}),
-}
 
 
 def read(text: str) -> dict[str, Any]:
@@ -140,68 +52,39 @@ def read(text: str) -> dict[str, Any]:
 
 
 def normal(document: Mapping[str, Any]) -> dict[str, Any]:
-    found = _filled(document, TOP_KEYS)
-    found["components"] = [_filled(each, {**COMMON, **COMPONENT_KEYS[each["type"]]}) for each in found["components"]]
-    found["schedules"] = {name: _filled(each, SCHEDULE_KEYS) for name, each in found["schedules"].items()}
-    found["copies"] = [_filled(each, COPY_KEYS) for each in found["copies"]]
+    found = filled(document, TOP_KEYS)
+    found["components"] = [filled(each, {**COMMON, **COMPONENT_KEYS[each["type"]]}) for each in found["components"]]
+    found["schedules"] = {name: filled(each, SCHEDULE_KEYS) for name, each in found["schedules"].items()}
+    found["copies"] = [filled(each, COPY_KEYS) for each in found["copies"]]
     for each in found["copies"]:
         each["offsite"] = not each["repository"].startswith("/") if each["offsite"] is None else each["offsite"]
-    found["apps"] = [_filled(each, APP_KEYS) for each in found["apps"]]
-    found["notify"] = _filled(found["notify"], NOTIFY_KEYS)
-    found["drill"] = _filled(found["drill"], DRILL_KEYS)
+    found["apps"] = [filled(each, APP_KEYS) for each in found["apps"]]
+    found["notify"] = filled(found["notify"], NOTIFY_KEYS)
+    found["drill"] = filled(found["drill"], DRILL_KEYS)
     return found
-
-
-def _filled(entry: Mapping[str, Any], keys: Mapping[str, Key]) -> dict[str, Any]:
-    return {name: entry.get(name, key.default) for name, key in keys.items()}
 
 
 def problems(document: Any) -> list[str]:
     """All that is wrong, one line each; [] where the command can work with it."""
     if not isinstance(document, Mapping):
         return ["the configuration must be an object"]
-    found = list(_entry("", document, TOP_KEYS))
+    found = list(entry_problems("", document, TOP_KEYS))
     if found:
         return found
-    document = _filled(document, TOP_KEYS)
+    document = filled(document, TOP_KEYS)
     found += [wrong for number, each in enumerate(document["components"]) for wrong in _component(number, each)]
     for name, each in document["schedules"].items():
         found += _schedule(f"schedules.{name}", name, each)
     found += [wrong for number, each in enumerate(document["copies"]) for wrong in _copy(f"copies[{number}]", each)]
     found += [
-        wrong for number, each in enumerate(document["apps"]) for wrong in _entry(f"apps[{number}]", each, APP_KEYS)
+        wrong
+        for number, each in enumerate(document["apps"])
+        for wrong in entry_problems(f"apps[{number}]", each, APP_KEYS)
     ]
-    found += _entry("notify", document["notify"], NOTIFY_KEYS)
-    found += _entry("drill", document["drill"], DRILL_KEYS)
+    found += entry_problems("notify", document["notify"], NOTIFY_KEYS)
+    found += entry_problems("drill", document["drill"], DRILL_KEYS)
     found += _pitr_config.shape(document["pitr"])
     return found or list(_together(normal(document)))
-
-
-def _entry(path: str, entry: Any, keys: Mapping[str, Key]) -> Iterator[str]:
-    where = f"{path}." if path else ""
-    if not isinstance(entry, Mapping):
-        yield f"{path} must be an object"
-        return
-    for name in sorted(set(entry) - set(keys), key=str):
-        yield f"{where}{name} is not an option: there are {', '.join(sorted(keys))}"
-    for name, key in keys.items():
-        if name not in entry:
-            if key.required:
-                yield f"{where}{name} is missing"
-            continue
-        wrong = _kind(entry[name], key.kind)
-        if wrong:
-            yield f"{where}{name} must be {wrong}, and is {entry[name]!r}"
-
-
-def _kind(value: Any, kind: Any) -> Optional[str]:
-    if isinstance(kind, list):
-        good = isinstance(value, list) and all(isinstance(each, kind[0]) for each in value)
-        return None if good else f"a list of {'objects' if kind[0] is dict else 'texts'}"
-    if kind is int:
-        good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        return None if good else "a whole number of 0 or more"
-    return None if isinstance(value, kind) else {str: "a text", bool: "true or false", dict: "an object"}[kind]
 
 
 def _component(number: int, entry: Mapping[str, Any]) -> Iterator[str]:
@@ -209,7 +92,7 @@ def _component(number: int, entry: Mapping[str, Any]) -> Iterator[str]:
     if entry.get("type") not in COMPONENTS:
         yield f"{path}.type is {entry.get('type')!r}: there are {', '.join(COMPONENTS)}"
         return
-    yield from _entry(path, entry, {**COMMON, **COMPONENT_KEYS[entry["type"]]})
+    yield from entry_problems(path, entry, {**COMMON, **COMPONENT_KEYS[entry["type"]]})
     if isinstance(entry.get("name"), str) and not NAME.fullmatch(entry["name"]):
         yield f"{path}.name is {entry['name']!r}: use small letters, digits, - and _"
     paths = [entry.get("path")] if entry["type"] == "sqlite" else entry.get("paths", [])
@@ -221,12 +104,14 @@ def _component(number: int, entry: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _schedule(path: str, name: str, entry: Any) -> Iterator[str]:
-    yield from _entry(path, entry, SCHEDULE_KEYS)
+    yield from entry_problems(path, entry, SCHEDULE_KEYS)
     if not NAME.fullmatch(name) or name in (MANUAL, SAFETY):
         yield f"{path}: use small letters, digits, - and _, and none of {MANUAL}, {SAFETY}"
     if not isinstance(entry, Mapping):
         return
     yield from _cron(path, entry.get("cron"))
+    if entry.get("verify", "") not in ("", *LEVELS):
+        yield f"{path}.verify is {entry['verify']!r}: there are {', '.join(LEVELS)}"
     if not any(isinstance(entry.get(key), int) and entry[key] > 0 for key in KEEP):
         yield f"{path} keeps nothing: give one of {', '.join(KEEP)}"
 
@@ -237,7 +122,7 @@ def _cron(path: str, cron: Any) -> Iterator[str]:
 
 
 def _copy(path: str, entry: Any) -> Iterator[str]:
-    yield from _entry(path, entry, COPY_KEYS)
+    yield from entry_problems(path, entry, COPY_KEYS)
     if not isinstance(entry, Mapping):
         return
     repository = entry.get("repository")
@@ -270,6 +155,10 @@ def _together(document: Mapping[str, Any]) -> Iterator[str]:
         yield from _cron("drill", drill["cron"])
     if drill["level"] not in LEVELS:
         yield f"drill.level is {drill['level']!r}: there are {', '.join(LEVELS)}"
+    for each in drill["ignore"]:
+        good = set(each) == {"id", "reason"} and all(isinstance(text, str) and text.strip() for text in each.values())
+        if not good:
+            yield f"drill.ignore has {each!r}: it takes an id, and the reason why that does not count"
     if drill["source"] not in ("", "here", *(each["name"] for each in document["copies"])):
         yield f"drill.source is {drill['source']!r}: one of copies, or here"
     if any(each["name"] == drill["source"] and each["age_recipients"] for each in document["copies"]):
@@ -301,6 +190,16 @@ def components_of(config: Mapping[str, Any], schedule: str) -> list[dict[str, An
 def copied(config: Mapping[str, Any], schedule: str) -> bool:
     """Whether sets of the schedule should be in several places. Without any target all of them should."""
     return schedule != SAFETY and bool(copies_of(config, schedule) or not config["copies"])
+
+
+def latest(config: Mapping[str, Any], sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """The newest of these sets that is of a schedule with most of the components; empty without a set."""
+
+    def parts(name: str) -> int:
+        return len(components_of(config, sets[name]["schedule"]))
+
+    most = max(map(parts, sets), default=0)
+    return max((name for name in sets if parts(name) == most), default="")
 
 
 def copies_of(config: Mapping[str, Any], schedule: str) -> list[dict[str, Any]]:

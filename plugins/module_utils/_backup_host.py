@@ -22,7 +22,8 @@ from typing import IO, Any, Optional
 from ._backup_manifest import BackupError
 
 CHUNK = 1 << 20
-LOCK = "/run/lock/shipshape-backup.lock"
+# Of root's alone: in /run/lock anybody could hold them.
+LOCK = "/run/shipshape-backup.lock"
 SAID = 2000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -33,6 +34,10 @@ class BusyError(BackupError):
 
 class MissingProgramError(BackupError):
     """A program is not installed, or cannot be run."""
+
+
+class StoppedError(BaseException):
+    """A signal came. No error of what was being done, so nobody who goes on after errors goes on after it."""
 
 
 class OvertimeError(BackupError):
@@ -49,10 +54,10 @@ def gentle() -> None:
 
 
 def stop_on_signals() -> None:
-    """An ending by a signal is an error like any other, so that nothing is left behind."""
+    """An ending by a signal goes through all that cleans up, so that nothing is left behind."""
 
     def stop(number: int, _frame: Any) -> None:
-        raise BackupError(f"stopped by signal {number}")
+        raise StoppedError(f"stopped by signal {number}")
 
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, stop)
@@ -173,6 +178,19 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def put_file(source: Path, path: Path, owner: os.stat_result, mode: int) -> None:
+    """A copy with that owner and mode. The folder may be an app's own: nothing is followed that it could put there, and
+    nobody reads what is not yet theirs."""
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with source.open("rb") as reader, open(handle, "wb") as writer:
+        shutil.copyfileobj(reader, writer, CHUNK)
+        os.fchown(handle, owner.st_uid, owner.st_gid)
+        os.fchmod(handle, mode)
+        writer.flush()
+        os.fsync(handle)
 
 
 def need_space(folder: Path, wanted: int, reserve_percent: float = 2.0) -> None:

@@ -151,6 +151,7 @@ def _database(component: Mapping[str, Any], name: str, server: str, folder: Path
         with path.open("xb") as out:
             execute(as_user(caller(component), argv), what, component["timeout"], None, out, environment(component))
         source = {"database": name, "server_version": server, "port": component["port"], **value(connection, SOURCE)}
+        source["bytes"] = value(connection, "SELECT pg_database_size(current_database())")
         facts = counts(connection)
     # All of it is decoded, as a dump that was cut passes --list.
     with path.open("rb") as handle:

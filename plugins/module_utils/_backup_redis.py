@@ -8,6 +8,7 @@ Not by BGSAVE and a copy: that needs the room on the server's disk, and a copy o
 
 from __future__ import annotations
 
+import contextlib
 import re
 import stat
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from ._backup_manifest import BackupError
 EXPIRES = re.compile(r"^\[info\] (\d+) expires$", re.MULTILINE)
 KEYS = re.compile(r"^\[info\] (\d+) keys read$", re.MULTILINE)
 GOOD = "RDB looks OK!"
+SETTINGS = ("dir", "dbfilename", "appendonly", "appenddirname", "appendfilename")
 
 
 def read_secret(path: str) -> str:
@@ -64,6 +66,19 @@ def info(component: Mapping[str, Any], section: str) -> dict[str, str]:
     return dict(line.strip().partition(":")[::2] for line in lines if ":" in line)
 
 
+def settings(component: Mapping[str, Any]) -> dict[str, str]:
+    """Where and how the server keeps its data."""
+    found = {}
+    for name in SETTINGS:
+        lines = ask(component, "CONFIG", "GET", name).splitlines()
+        found[name] = lines[1] if len(lines) > 1 else ""
+    if not found["dir"]:
+        raise BackupError(
+            f"{component['name']}: the server does not say where its data are: may the user ask CONFIG GET?"
+        )
+    return found
+
+
 def total_keys(keyspace: Mapping[str, str]) -> int:
     """Of all databases, from INFO keyspace: db0:keys=5,expires=1,..."""
     return sum(int(line.partition("keys=")[2].partition(",")[0]) for line in keyspace.values() if "keys=" in line)
@@ -86,6 +101,8 @@ def back_up(component: Mapping[str, Any], folder: Path) -> Iterator[dict[str, An
     if keys == 0 and before and after:
         raise BackupError(f"{component['name']}: the server has {after} keys, and its dump has none")
     source = {"server_version": version, "flavour": flavour, "port": int(port)}
+    with contextlib.suppress(BackupError):  # a user that may not ask can back up all the same
+        source["settings"] = settings(component)
     yield {"path": path, "component": "redis", "kind": "redis_rdb", "source": source, "keys": keys, "expires": expires}
 
 

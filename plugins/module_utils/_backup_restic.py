@@ -78,6 +78,8 @@ class Restic(Target):
                 raise BackupError(f"copy {self.name}: there is no repository, and none can be made: {said}")
         said = self.problem()
         if not said:
+            # Of processes that are gone, such as one that was ended while it removed old copies.
+            self.restic("unlock")
             return
         if WRONG_PASSWORD in said:
             file = self.options["password_file"]
@@ -118,7 +120,6 @@ class Restic(Target):
         self.compare(folder, record)
 
     def remove(self, gone: list[dict[str, Any]]) -> None:
-        self.restic("unlock")
         self.restic("forget", "--prune", *(each["id"] for each in gone))
 
     def snapshots(self, host: Optional[str]) -> dict[str, dict[str, Any]]:

@@ -6,42 +6,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional, Protocol
 
 from . import _backup_manifest as manifest
-from ._backup_host import execute, read_json, write_atomically
+from ._backup_host import read_json
 from ._backup_manifest import BackupError
-from ._backup_restore_db import Restore
+from ._backup_restore_apps import stopped
+from ._backup_restore_db import Restore, names_back
 from ._backup_restore_file import FileRestore
-from ._backup_restore_rest import FilesRestore, RedisRestore, SqliteRestore
+from ._backup_restore_rest import FilesRestore, RedisRestore, SqliteRestore, files_back
 from ._backup_sets import Store
+from ._backup_undo import UndoLog, undo
 
-STOPPED = "stopped.json"
-STOP_SECONDS = 180
-LABEL = "stack.shipshape.app"
-INFRA = "stack.shipshape.slot=infra"
-KINDS = {"pg_custom": "postgresql", "redis_rdb": "redis", "sqlite": "sqlite", "tar": "files"}
 Say = Callable[[str], None]
-
-
-class _NotUndoneError(BackupError):
-    """Something of what was there before is not in its place."""
-
-
-class NotStartedError(BackupError):
-    """The restore has ended well, and what it had stopped does not start."""
+KINDS = {"pg_custom": "postgresql", "redis_rdb": "redis", "sqlite": "sqlite", "tar": "files"}
+UNDO = {"database": names_back, "files": files_back}
 
 
 class Part(Protocol):
     """One artefact on its way back."""
 
     def prepare(self) -> None: ...
-    def swap(self) -> None: ...
-    def undo(self) -> None: ...
+    def swap(self, log: UndoLog) -> None: ...
     def drop(self) -> None: ...
 
 
@@ -54,10 +43,6 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     down_seconds: float = 0.0
-    # The command that makes it good if it is killed.
-    again: str = ""
-    # The set that was made of what was there before.
-    safety: str = ""
     # Whether anything was there before that it took the place of.
     replaced: bool = True
 
@@ -100,8 +85,7 @@ def restore_database(
     store, start = Store(config), time.monotonic()
     name, document, entry = set_with(store, database, name)
     part = Restore(component_of(config, entry), store.sets / name, document, entry, into or database, say)
-    words = f"db {database} --set {name}" + (f" --into {into}" if into else "")
-    return _one_database(config, store, part, Outcome(name, again=words), start, say)
+    return _one_database(config, store, part, Outcome(name), start, say)
 
 
 def _one_database(
@@ -143,7 +127,7 @@ def restore_file(
     """A dump that no run of this host made. What it replaces is kept, as with any other."""
     start = time.monotonic()
     part = FileRestore(component, path, found, into, say)
-    return _one_database(config, Store(config), part, Outcome(str(path), again=f"db {path} --into {into}"), start, say)
+    return _one_database(config, Store(config), part, Outcome(str(path)), start, say)
 
 
 @dataclass(frozen=True)
@@ -154,9 +138,9 @@ class Wanted:
     requested: Sequence[str] = ()
 
 
-def restore_full(config: Mapping[str, Any], name: str, wanted: Wanted, safety: str, say: Say) -> Outcome:
+def restore_full(config: Mapping[str, Any], name: str, wanted: Wanted, say: Say) -> Outcome:
     store, start = Store(config), time.monotonic()
-    document, outcome = store.read(name), Outcome(name, again=f"full {name}", safety=safety)
+    document, outcome = store.read(name), Outcome(name)
     parts: list[tuple[str, Part]] = []
     for entry in document["artefacts"]:
         kind = KINDS.get(entry["kind"])
@@ -212,114 +196,35 @@ def _change(
         for part in ready:
             part.drop()
         raise
-    start = time.monotonic()
-    with stopped(store.state, apps, say), _written_down(store, [name for name, _part in parts], outcome):
-        begun: list[Part] = []
+    start, log = time.monotonic(), UndoLog(store.journal, outcome.name)
+    with stopped(store.state, apps, say):
         try:
             for name, part in parts:
                 say(f"{name}: takes the place of what was there")
-                begun.append(part)
-                part.swap()
+                part.swap(log)
                 outcome.restored.append(name)
         except BaseException as exc:
-            _undo(begun, parts, exc)
+            problems = undo(store.journal, UNDO)
+            if problems:
+                raise BackupError(
+                    f"{exc}; and not everything could be put back: {'; '.join(problems)}."
+                    " `shipshape restore mend` tries again"
+                ) from None
+            for _name, part in parts:
+                part.drop()
             raise
+        log.done()
     outcome.down_seconds = time.monotonic() - start
 
 
-@contextmanager
-def _written_down(store: Store, names: Sequence[str], outcome: Outcome) -> Iterator[None]:
-    """What is being replaced, as the restore may be killed. One that was killed is made good by all that it had."""
-    earlier = read_json(store.journal)
-    safety = earlier.get("safety") or outcome.safety
-    parts = sorted({*names, *earlier.get("parts", [])})
-    document = {"set": outcome.name, "again": outcome.again, "safety": safety, "parts": parts}
-    write_atomically(store.journal, manifest.json.dumps(document))
-    try:
-        yield
-    except _NotUndoneError:
-        raise
-    except BaseException:
-        if earlier:
-            write_atomically(store.journal, manifest.json.dumps(earlier))
-        else:
-            store.journal.unlink()
-        raise
-    if set(parts) <= set(names):
-        store.journal.unlink()
-    else:
-        write_atomically(store.journal, manifest.json.dumps(earlier))
-
-
-def _undo(begun: list[Part], parts: list[tuple[str, Part]], cause: BaseException) -> None:
-    problems = []
-    for part in reversed(begun):
-        try:
-            part.undo()
-        except (BackupError, OSError) as exc:
-            problems.append(str(exc))
-    for _name, part in parts:
-        if part not in begun:
-            part.drop()
-    if problems:
-        raise _NotUndoneError(f"{cause}; and not everything could be put back: {'; '.join(problems)}") from None
-
-
-@contextmanager
-def stopped(state: Path, apps: Sequence[Mapping[str, Any]], say: Say) -> Iterator[None]:
-    """Apps are stopped in their order and started in the other. Written down, as the restore may be killed."""
-    path = state / STOPPED
-    earlier = read_json(path)
-    there = set(_docker("ps", "--all", "--quiet", "--no-trunc"))
-    units = earlier.get("units", []) + [unit for app in apps for unit in app["units"] if _is_active(unit)]
-    # What a killed restore had stopped may have been replaced by a release since.
-    containers = [each for each in earlier.get("containers", []) if each in there] + [
-        each for app in apps if app["containers"] for each in _containers(app["name"])
-    ]
-    if units or containers:
-        write_atomically(path, manifest.json.dumps({"units": units, "containers": containers}))
-    try:
-        if units:
-            say(f"stops {', '.join(units)}")
-            execute(["systemctl", "stop", *units], "stop the apps", STOP_SECONDS)
-        if containers:
-            say(f"stops {len(containers)} containers")
-            execute(["docker", "stop", *containers], "stop the apps", STOP_SECONDS)
-        yield
-    except BaseException:
-        for problem in _start(units, containers, path):
-            say(problem)
-        raise
-    problems = list(_start(units, containers, path))
-    if problems:
-        raise NotStartedError("; ".join(problems))
-
-
-def _start(units: Sequence[str], containers: Sequence[str], path: Path) -> Iterator[str]:
-    """Each on its own, so that one that is broken does not keep the others down. What failed is told."""
-    for argv in (*(["docker", "start", each] for each in reversed(containers)),
-                 *(["systemctl", "start", each] for each in reversed(units))):  # fmt: skip
-        try:
-            execute(argv, "start the apps", STOP_SECONDS)
-        except BackupError as exc:
-            yield str(exc)
-    path.unlink(missing_ok=True)
-
-
-def _is_active(unit: str) -> bool:
-    rc, _out, _said = execute(["systemctl", "is-active", "--quiet", unit], unit, 60, accepted=tuple(range(8)))
-    return rc == 0
-
-
-def _containers(app: str) -> list[str]:
-    """The running containers of an app, but for what it brought along: that holds data of its own."""
-    words = ["ps", "--quiet", "--no-trunc", "--filter", f"label={LABEL}={app}"]
-    own = set(_docker(*words, "--filter", f"label={INFRA}"))
-    return [each for each in _docker(*words) if each not in own]
-
-
-def _docker(*words: str) -> list[str]:
-    if not Path("/usr/bin/docker").exists():
-        return []
-    _rc, out, _said = execute(["docker", *words], "containers", 60)
-    return out.decode().split()
+def put_back(config: Mapping[str, Any], say: Say) -> bool:
+    """What a restore that was killed had replaced. Returns whether there was one."""
+    store = Store(config)
+    if not read_json(store.journal):
+        return False
+    say("puts back what was there before the restore that was killed")
+    with stopped(store.state, config["apps"], say):
+        problems = undo(store.journal, UNDO)
+        if problems:
+            raise BackupError(f"not everything could be put back: {'; '.join(problems)}. Mend that, and try again")
+    return True

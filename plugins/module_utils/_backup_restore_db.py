@@ -15,7 +15,7 @@ from typing import Any, Optional
 
 from . import _backup_manifest as manifest
 from . import _backup_postgresql as postgresql
-from ._backup_host import as_user, execute
+from ._backup_host import as_user, execute, need_space
 from ._backup_manifest import BackupError
 from ._backup_restore_plan import (
     aside,
@@ -25,9 +25,11 @@ from ._backup_restore_plan import (
     property_statements,
     roles_needed,
     roles_of_source,
+    with_groups,
 )
 from ._backup_schema import quoted
 from ._backup_sets import check_artefact
+from ._backup_undo import UndoLog
 
 RENAME_ATTEMPTS = 20
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
@@ -50,7 +52,7 @@ class Restore:
         self.source: Mapping[str, Any] = entry["source"]
         stamp = manifest.set_id(time.time())
         self.fresh, self.before = aside(into, "restore", stamp), aside(into, "before", stamp)
-        self.replaced = self.swapped = False
+        self.replaced = False
 
     @property
     def elsewhere(self) -> str:
@@ -68,9 +70,12 @@ class Restore:
                     f"the dump is of PostgreSQL {old}, and the server is {new}: restore to {old} or newer"
                 )
             self._drop_left(connection)
-            missing = self._roles(path, server) - {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+            if self.component["host"].startswith("/") and self.source.get("bytes"):
+                need_space(Path(postgresql.value(connection, "SHOW data_directory")), self.source["bytes"])
+            there = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+            missing = self._roles(path, server) - there
             if missing:
-                self._bring_roles(missing)
+                self._bring_roles(missing, there)
             connection.execute(create_statement(self.fresh, self.source))
         try:
             self._fill(path, server)
@@ -98,11 +103,12 @@ class Restore:
             _rc, out, _said = execute(argv, f"{path.name}: its schema", self.component["timeout"], handle)
         return roles_needed(out.decode("utf-8", "replace")) | roles_of_source(self.source)
 
-    def _bring_roles(self, missing: set[str]) -> None:
+    def _bring_roles(self, missing: set[str], there: set[str]) -> None:
         entries = manifest.having(self.document, "pg_globals", port=self.source["port"])
         if not entries:
             raise BackupError(f"the roles {', '.join(sorted(missing))} are missing, and the set has none: create them")
         text = check_artefact(self.folder, entries[0]).read_text(encoding="utf-8")
+        missing = with_groups(text, missing, there)
         self.say(f"roles: {', '.join(sorted(missing))}")
         with tempfile.TemporaryFile() as script:
             script.write(globals_for(text, missing).encode())
@@ -139,7 +145,7 @@ class Restore:
         with contextlib.suppress(BackupError), postgresql.connected(self.component, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE IF EXISTS {quoted(self.fresh)} WITH (FORCE)")
 
-    def swap(self) -> None:
+    def swap(self, log: UndoLog) -> None:
         """Both names change in one transaction: there is no moment with none, and none with a wrong one."""
         with postgresql.connected(self.component, self.elsewhere, autocommit=True) as connection:
             for statement in property_statements(self.fresh, self.source):
@@ -147,28 +153,32 @@ class Restore:
             there = connection.execute("SELECT FROM pg_database WHERE datname = %s", (self.name,)).fetchone()
             self.replaced = there is not None
             steps = [(self.name, self.before)] if self.replaced else []
-            self._rename(connection, [*steps, (self.fresh, self.name)])
-            self.swapped = True
+            names = {"name": self.name, "fresh": self.fresh, "before": self.before if self.replaced else ""}
+            log.note("database", component=dict(self.component), elsewhere=self.elsewhere, **names)
+            _rename(connection, [*steps, (self.fresh, self.name)])
 
-    def undo(self) -> None:
-        """The database of before has its name again. Where no name was changed, it still has it."""
-        if self.swapped:
-            with postgresql.connected(self.component, self.elsewhere, autocommit=True) as connection:
-                back = [(self.name, self.fresh), *([(self.before, self.name)] if self.replaced else [])]
-                self._rename(connection, back)
-        self.drop()
 
-    def _rename(self, connection: Any, steps: list[tuple[str, str]]) -> None:
-        """Whoever is still connected is sent away, again and again, as some come back at once."""
-        problem: Optional[Exception] = None
-        for _attempt in range(RENAME_ATTEMPTS):
-            for old, _new in steps:
-                connection.execute(TERMINATE, (old,))
-            try:
-                with connection.transaction():
-                    for old, new in steps:
-                        connection.execute(f"ALTER DATABASE {quoted(old)} RENAME TO {quoted(new)}")
-                return
-            except postgresql.psycopg.errors.ObjectInUse as exc:
-                problem = exc
-        raise BackupError(f"{self.name} is in use and could not be replaced: stop what is connected. {problem}")
+def names_back(step: Mapping[str, Any]) -> None:
+    """The database of before has its name again, and the restored one is gone. It may never have lost it."""
+    name, fresh, before = step["name"], step["fresh"], step["before"]
+    with postgresql.connected(step["component"], step["elsewhere"], autocommit=True) as connection:
+        there = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+        if fresh not in there and name in there:
+            _rename(connection, [(name, fresh), *([(before, name)] if before else [])])
+        connection.execute(f"DROP DATABASE IF EXISTS {quoted(fresh)} WITH (FORCE)")
+
+
+def _rename(connection: Any, steps: list[tuple[str, str]]) -> None:
+    """Whoever is still connected is sent away, again and again, as some come back at once."""
+    problem: Optional[Exception] = None
+    for _attempt in range(RENAME_ATTEMPTS):
+        for old, _new in steps:
+            connection.execute(TERMINATE, (old,))
+        try:
+            with connection.transaction():
+                for old, new in steps:
+                    connection.execute(f"ALTER DATABASE {quoted(old)} RENAME TO {quoted(new)}")
+            return
+        except postgresql.psycopg.errors.ObjectInUse as exc:
+            problem = exc
+    raise BackupError(f"{steps[0][0]} is in use and could not be replaced: stop what is connected. {problem}")

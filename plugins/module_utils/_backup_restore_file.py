@@ -20,9 +20,10 @@ from ._backup_host import as_user
 from ._backup_manifest import BackupError
 from ._backup_restore_db import Restore
 from ._backup_restore_plan import roles_needed, roles_of_source
+from ._verify_bytes import texts
 from ._verify_engine import problems, verify
 from ._verify_model import PASSED, StopError
-from ._verify_stream import Clock, Pipe, opened, texts
+from ._verify_stream import Clock, Pipe, opened
 
 KINDS = ("pg_custom", "pg_tar", "pg_plain")
 # A file of somebody else's may be readable by others; that is no reason not to restore it.
@@ -100,7 +101,7 @@ class FileRestore(Restore):
         except StopError as exc:
             raise BackupError(f"{path}: {exc}") from None
 
-    def _bring_roles(self, missing: set[str]) -> None:
+    def _bring_roles(self, missing: set[str], there: set[str]) -> None:
         names = ", ".join(sorted(missing))
         raise BackupError(f"the roles {names} are missing, and {self.path} does not make them: create them first")
 

@@ -8,6 +8,7 @@ Pure functions: no I/O and no Ansible imports.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,7 +23,9 @@ NEEDED = (
     re.compile(rf"^ALTER DEFAULT PRIVILEGES FOR ROLE {IDENTIFIER} ", re.MULTILINE),
 )
 GLOBAL = re.compile(rf"^(?:CREATE|ALTER) ROLE {IDENTIFIER}[ ;]")
-MEMBER = re.compile(rf"^GRANT {IDENTIFIER} TO {IDENTIFIER}[ ;]")
+MEMBER = re.compile(rf"^GRANT {IDENTIFIER} TO {IDENTIFIER}(?: .*?)??(?: GRANTED BY {IDENTIFIER})?;$")
+# Of a policy that is for some roles alone; others are for PUBLIC, and have no TO.
+POLICY = re.compile(rf"^CREATE POLICY .*? TO ({IDENTIFIER}(?:, {IDENTIFIER})*)(?: USING| WITH|;)", re.MULTILINE)
 # Not names of roles.
 NOBODY = {"public", "current_user", "session_user", "current_role"}
 LONGEST = 63
@@ -37,6 +40,8 @@ def _name(groups: Sequence[Any]) -> str:
 def roles_needed(sql: str) -> set[str]:
     """Roles that the statements of a dump name."""
     found = {_name(match.groups()) for pattern in NEEDED for match in pattern.finditer(sql)}
+    for policy in POLICY.finditer(sql):
+        found |= {_name(match.groups()) for match in re.finditer(IDENTIFIER, policy[1])}
     return found - NOBODY
 
 
@@ -45,9 +50,25 @@ def globals_for(text: str, roles: Collection[str]) -> str:
     kept = []
     for line in text.splitlines():
         role, member = GLOBAL.match(line), MEMBER.match(line)
-        if (role and _name(role.groups()) in roles) or (member and _name(member.groups()[2:]) in roles):
+        if (role and _name(role.groups()) in roles) or (member and _name(member.groups()[2:4]) in roles):
             kept.append(line)
     return "".join(f"{line}\n" for line in kept)
+
+
+def with_groups(text: str, roles: Collection[str], there: Collection[str]) -> set[str]:
+    """The roles, and those that their memberships name: a GRANT of a role that is missing would fail."""
+    found = set(roles)
+    while True:
+        own = [
+            each.groups()
+            for each in map(MEMBER.match, text.splitlines())
+            if each and _name(each.groups()[2:4]) in found
+        ]
+        named = {_name(part) for groups in own for part in (groups[:2], groups[4:]) if any(part)}
+        more = named - found - set(there)
+        if not more:
+            return found
+        found |= more
 
 
 def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
@@ -74,6 +95,9 @@ def schema_differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> I
 def aside(name: str, word: str, stamp: str) -> str:
     """A name beside the database's own. PostgreSQL cuts what is longer without a word."""
     tail = f"__{word}_{stamp}"
+    if len(name.encode()) + len(tail) > LONGEST:
+        # Of two that begin alike each has its own.
+        tail = f"_{hashlib.sha256(name.encode()).hexdigest()[:8]}{tail}"
     head = name.encode()[: LONGEST - len(tail)].decode("utf-8", "ignore")
     return head + tail
 

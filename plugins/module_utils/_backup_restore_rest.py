@@ -6,22 +6,24 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from . import _backup_manifest as manifest
 from . import _backup_redis as redis
 from ._backup_files import sqlite_facts
-from ._backup_host import execute, remove, sync_folder
+from ._backup_host import execute, need_space, put_file, remove, sync_folder
 from ._backup_manifest import BackupError
 from ._backup_sets import check_artefact
+from ._backup_undo import UndoLog, systemctl
 
 START_SECONDS = 600
-SETTINGS = ("dir", "dbfilename", "appendonly", "appenddirname", "appendfilename")
+HERE = ("", "localhost", "127.0.0.1", "::1")
+# Of files, beside their mode and times.
+KEPT = ("--acls", "--xattrs", "--numeric-owner")
 
 
 class RedisRestore:
@@ -37,9 +39,7 @@ class RedisRestore:
         self.unit = f"{component['flavour']}-server.service"
         self.stamp = manifest.set_id(time.time())
         self.before = f"*.before-{self.stamp} in the folder of its data"
-        self.moved: list[tuple[Path, Path]] = []
-        self.made: list[Path] = []
-        self.settings: dict[str, str] = {}
+        self.settings: Mapping[str, str] = {}
 
     def prepare(self) -> None:
         check_artefact(self.folder, self.entry)
@@ -48,45 +48,54 @@ class RedisRestore:
             raise BackupError(
                 f"{self.path} has {keys} keys, and the manifest says {self.entry['keys']}: take another set"
             )
-        for name in SETTINGS:
-            lines = redis.ask(self.component, "CONFIG", "GET", name).splitlines()
-            self.settings[name] = lines[1] if len(lines) > 1 else ""
+        self.settings = self._settings()
+        # Once for the dump, and once for the first part of an append-only file.
+        need_space(Path(self.settings["dir"]), 2 * self.entry["size"])
 
-    def swap(self) -> None:
+    def _settings(self) -> Mapping[str, str]:
+        own = _main_process(self.unit)
+        try:
+            asked = redis.info(self.component, "server").get("process_id", "")
+        except BackupError:
+            # One that does not come up is why somebody restores; what it said when the set was made still holds.
+            known: Mapping[str, str] = self.entry["source"].get("settings") or {}
+            if own or not known or self.component["host"] not in HERE:
+                raise
+            return known
+        if asked != own:
+            raise BackupError(
+                f"{self.component['name']} is process {asked}, and {self.unit} is {own or 'not running'}: the data of"
+                " another server are not in this host's folders; put its dump back where it runs"
+            )
+        return redis.settings(self.component)
+
+    def swap(self, log: UndoLog) -> None:
         data = Path(self.settings["dir"])
         owner = data.stat()
-        _systemctl("stop", self.unit)
-        names = [self.settings["dbfilename"]]
-        if self.settings["appenddirname"]:
-            names.append(self.settings["appenddirname"])
-        for name in names:
-            old = data / name
-            if old.exists():
-                kept = old.with_name(f"{name}.before-{self.stamp}")
-                old.rename(kept)
-                self.moved.append((kept, old))
-        self._place(data / self.settings["dbfilename"], owner)
+        log.stop(self.unit)
+        for name in (self.settings["dbfilename"], self.settings["appenddirname"]):
+            if name and (data / name).exists():
+                log.rename(data / name, data / f"{name}.before-{self.stamp}")
+        self._place(log, data / self.settings["dbfilename"], owner)
         if self.settings["appendonly"] == "yes":
-            self._log(data / self.settings["appenddirname"], owner)
+            self._first_part(log, data / self.settings["appenddirname"], owner)
         sync_folder(data)
-        _systemctl("start", self.unit)
+        systemctl("start", self.unit)
         self._prove()
 
-    def _place(self, path: Path, owner: os.stat_result) -> None:
-        self.made.append(path)
-        shutil.copyfile(self.path, path)
-        path.chmod(0o640)
-        os.chown(path, owner.st_uid, owner.st_gid)
+    def _place(self, log: UndoLog, path: Path, owner: os.stat_result) -> None:
+        log.made(path)
+        put_file(self.path, path, owner, 0o640)
 
-    def _log(self, folder: Path, owner: os.stat_result) -> None:
-        self.made.append(folder)
+    def _first_part(self, log: UndoLog, folder: Path, owner: os.stat_result) -> None:
+        log.made(folder)
         folder.mkdir(mode=0o750)
         name = self.settings["appendfilename"]
         base, listing = folder / f"{name}.1.base.rdb", folder / f"{name}.manifest"
-        self._place(base, owner)
+        put_file(self.path, base, owner, 0o640)
         listing.write_text(f"file {base.name} seq 1 type b\n", encoding="utf-8")
-        for path in (folder, listing):
-            os.chown(path, owner.st_uid, owner.st_gid)
+        for path in (listing, folder):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
     def _prove(self) -> None:
         """Keys that had a time to live may have gone since."""
@@ -96,7 +105,7 @@ class RedisRestore:
                 found = redis.total_keys(redis.info(self.component, "keyspace"))
                 break
             except BackupError:
-                if time.monotonic() > end:
+                if time.monotonic() > end or not _main_process(self.unit):
                     raise
                 time.sleep(0.2)
         most = self.entry["keys"]
@@ -104,21 +113,15 @@ class RedisRestore:
         if not least <= found <= most:
             raise BackupError(f"{self.unit} came up with {found} keys, and the set has {most}")
 
-    def undo(self) -> None:
-        _systemctl("stop", self.unit)
-        for path in reversed(self.made):
-            if path.exists():
-                remove(path)
-        for kept, old in self.moved:
-            kept.rename(old)
-        _systemctl("start", self.unit)
-
     def drop(self) -> None:
         """Nothing was made yet."""
 
 
-def _systemctl(verb: str, *units: str) -> None:
-    execute(["systemctl", verb, *units], f"{verb} {' '.join(units)}", START_SECONDS)
+def _main_process(unit: str) -> str:
+    """Empty where it does not run."""
+    argv = ["systemctl", "show", "--property=MainPID", "--value", unit]
+    _rc, out, _said = execute(argv, unit, 60)
+    return out.decode().strip().removeprefix("0")
 
 
 class SqliteRestore:
@@ -135,13 +138,10 @@ class SqliteRestore:
     def prepare(self) -> None:
         check_artefact(self.folder, self.entry)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Nobody else's to read meanwhile; and where there is no file any more, the owner of its folder's alone.
-        self.fresh.unlink(missing_ok=True)
-        os.close(os.open(self.fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        shutil.copyfile(self.folder / self.entry["name"], self.fresh)
-        like = self.path.stat() if self.path.exists() else self.path.parent.stat()
-        os.chown(self.fresh, like.st_uid, like.st_gid)
-        self.fresh.chmod(like.st_mode & 0o666 if self.path.exists() else 0o600)
+        need_space(self.path.parent, self.entry["size"])
+        like = self.path.lstat() if self.path.exists() else self.path.parent.stat()
+        mode = like.st_mode & 0o666 if self.path.exists() else 0o600
+        put_file(self.folder / self.entry["name"], self.fresh, like, mode)
         try:
             database = sqlite3.connect(self.fresh)
             try:
@@ -153,24 +153,14 @@ class SqliteRestore:
         if found != self.entry["tables"]:
             raise BackupError(f"{self.fresh} has not the rows that were backed up: take another set")
 
-    def swap(self) -> None:
+    def swap(self, log: UndoLog) -> None:
         """The log of the old file would be played into the new one, so it goes with the old one."""
         for tail in ("-wal", "-shm", "-journal", ""):
             old = Path(f"{self.path}{tail}")
             if old.exists():
-                old.rename(f"{self.before}{tail}")
+                log.rename(old, Path(f"{self.before}{tail}"))
                 self.replaced = True
-        self.fresh.rename(self.path)
-        sync_folder(self.path.parent)
-
-    def undo(self) -> None:
-        if not self.fresh.exists():
-            self.path.rename(self.fresh)
-        for tail in ("", "-wal", "-shm", "-journal"):
-            kept = Path(f"{self.before}{tail}")
-            if kept.exists():
-                kept.rename(f"{self.path}{tail}")
-        self.drop()
+        log.rename(self.fresh, self.path)
 
     def drop(self) -> None:
         self.fresh.unlink(missing_ok=True)
@@ -184,41 +174,50 @@ class FilesRestore:
         self.before = aside / f"before-{manifest.set_id(time.time())}-{entry['name']}"
 
     def prepare(self) -> None:
-        path = check_artefact(self.folder, self.entry)
-        # Only what the archive would overwrite.
-        seconds = self.component["timeout"]
-        _rc, names, _said = execute(["tar", "--quoting-style=literal", "-tzf", str(path)], f"{path.name}", seconds)
-        there = [
-            name for name in names.split(b"\n") if name and os.path.lexists(b"/" + name) and not name.endswith(b"/")
-        ]
+        check_artefact(self.folder, self.entry)
+        # Of those that it overwrites, which may be larger than they were; how much larger nobody knows.
+        need_space(self.before.parent, 2 * self.entry["size"])
+
+    def swap(self, log: UndoLog) -> None:
+        """The archive of before is made now, with the apps stopped: what they have written until then is in it."""
+        path, seconds = self.folder / self.entry["name"], self.component["timeout"]
+        _rc, out, _said = execute(["tar", "--quoting-style=literal", "-tzf", str(path)], path.name, seconds)
+        names = [name for name in out.split(b"\n") if name]
+        there = [name for name in names if os.path.lexists(b"/" + name)]
+        new = self.before.with_suffix(".new")
+        new.write_bytes(b"".join(name + b"\0" for name in names if not os.path.lexists(b"/" + name)))
         listing = self.before.with_suffix(".list")
         listing.write_bytes(b"".join(name + b"\0" for name in there))
         try:
-            argv = [
-                "tar",
-                "-czf",
-                str(self.before),
-                "--acls",
-                "--xattrs",
-                "--numeric-owner",
-                "--no-recursion",
-                "-C",
-                "/",
-            ]
-            execute([*argv, "--null", f"--files-from={listing}"], "files of before", seconds, accepted=(0, 1))
+            argv = ["tar", "-czf", str(self.before), *KEPT, "--no-recursion", "-C", "/"]
+            execute([*argv, "--null", f"--files-from={listing}"], "files of before", seconds)
         finally:
             listing.unlink(missing_ok=True)
         self.before.chmod(0o600)
-
-    def swap(self) -> None:
-        self._extract(self.folder / self.entry["name"])
-
-    def undo(self) -> None:
-        self._extract(self.before)
-
-    def _extract(self, path: Path) -> None:
-        argv = ["tar", "-xzpf", str(path), "--acls", "--xattrs", "--numeric-owner", "-C", "/"]
-        execute(argv, f"files of {path.name}", self.component["timeout"])
+        log.note("files", before=str(self.before), new=str(new), seconds=seconds)
+        _extract(path, seconds)
 
     def drop(self) -> None:
         self.before.unlink(missing_ok=True)
+        self.before.with_suffix(".new").unlink(missing_ok=True)
+
+
+def _extract(path: Path, seconds: float) -> None:
+    execute(["tar", "-xzpf", str(path), *KEPT, "-C", "/"], f"files of {path.name}", seconds)
+
+
+def files_back(step: Mapping[str, Any]) -> None:
+    """What was overwritten is as it was, and what was not there is gone, deepest first."""
+    _extract(Path(step["before"]), step["seconds"])
+    for name in sorted(_names(Path(step["new"])), key=len, reverse=True):
+        path = Path("/" + os.fsdecode(name))
+        if path.is_dir() and not path.is_symlink():
+            # Not empty where somebody has put something into it since.
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path.exists() or path.is_symlink():
+            remove(path)
+
+
+def _names(path: Path) -> Iterator[bytes]:
+    yield from (name for name in path.read_bytes().split(b"\0") if name)

@@ -20,7 +20,9 @@ from ._backup_copies import target as target_for
 from ._backup_host import need_space, write_atomically
 from ._backup_manifest import BackupError
 from ._backup_report import below, findings, metrics, refusal
+from ._backup_send import lacking, send
 from ._backup_sets import PASSED, Store, collect, new_set
+from ._backup_undo import unfinished
 
 MAKERS: dict[str, Callable[[Mapping[str, Any], Path], Iterator[dict[str, Any]]]] = {
     "postgresql": _backup_postgresql.back_up,
@@ -30,6 +32,8 @@ MAKERS: dict[str, Callable[[Mapping[str, Any], Path], Iterator[dict[str, Any]]]]
     "command": _backup_files.command,
 }
 PROGRAM = "/usr/local/bin/shipshape"
+# The exit status of a verification that could not look at everything.
+UNVERIFIED = 2
 # The last set may have been smaller than the next one.
 GROWTH = 1.25
 # For the safety copy and by hand there is no schedule that says how long.
@@ -65,8 +69,7 @@ def run(config: Mapping[str, Any], schedule: str, say: Say, verify: Optional[str
         report.name, report.size = make(config, store, schedule, say)
     except (BackupError, OSError) as exc:
         report.errors.append(_said(exc))
-    # The set that a restore makes before is what the one that goes on begins with.
-    if schedule != SAFETY and (left := store.unfinished()):
+    if left := unfinished(store.journal):
         report.errors.append(left)
     if report.name:
         _afterwards(config, store, report, say, verify)
@@ -112,13 +115,13 @@ def _free_name(store: Store) -> str:
 
 def _afterwards(config: Mapping[str, Any], store: Store, report: Report, say: Say, level: Optional[str]) -> None:
     """The set is there. What fails from now on fails the run, and keeps old sets from being removed."""
-    if level:
-        _attempt(report, partial(verify_set, report.name, level))
-    memory = store.memory()
+    usual = config["schedules"].get(report.schedule, {}).get("verify")
+    if level or usual:
+        # Who asks for it wants to know it; of what a schedule does each time, what this host cannot look at is said.
+        _attempt(report, partial(verify_set, report, level or usual, bool(level)))
     for options in copies_of(config, report.schedule):
-        known = any(options["name"] in each for each in memory["copies"].values())
         failed = len(report.errors)
-        _attempt(report, partial(_copy, config, store, report, options, known))
+        _attempt(report, partial(send, config, store, options, report.name))
         say(f"copy {options['name']}: {'failed' if len(report.errors) > failed else 'read back and compared'}")
     # Only when all of them are there: as long as one target fails, the others keep what they have.
     for options in copies_of(config, report.schedule) if not report.errors else ():
@@ -133,24 +136,30 @@ def _attempt(report: Report, action: Callable[[], None]) -> None:
         report.errors.append(_said(exc))
 
 
-def verify_set(name: str, level: str) -> None:
+def verify_set(report: Report, level: str, strict: bool) -> None:
     """By the program, as an operator would: whoever verifies shares no state with whoever made it."""
     # Copies are made after it.
-    argv = [PROGRAM, "backup", "verify", "--set", name, "--level", level, "--no-copies"]
+    argv = [PROGRAM, "backup", "verify", "--set", report.name, "--level", level, "--no-copies"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        verdict = {1: "failed", 2: "could not be verified"}.get(done.returncode, f"ended with {done.returncode}")
-        said = " ".join((done.stdout + done.stderr).split())
-        raise BackupError(f"the verification of {name} up to {level}: {verdict}: {said[-1500:]}")
+    if not done.returncode:
+        return
+    verdict = {1: "failed", UNVERIFIED: "could not be made whole"}.get(done.returncode, f"ended with {done.returncode}")
+    said = " ".join((done.stdout + done.stderr).split())
+    message = f"the verification of {report.name} up to {level}: {verdict}: {said[-1500:]}"
+    if strict or done.returncode != UNVERIFIED:
+        raise BackupError(message)
+    report.found.append({"id": "UNVERIFIED", "message": message, "hint": "install what it lacks, or ask for less"})
 
 
-def _copy(config: Mapping[str, Any], store: Store, report: Report, options: Mapping[str, Any], known: bool) -> None:
-    target = target_for(options, config["host"])
-    target.open(known)
-    record = target.upload(store.sets / report.name, report.schedule)
-    memory = store.memory()
-    memory["copies"].setdefault(report.name, {})[options["name"]] = {"at": time.time(), **record}
-    store.remember(memory)
+def make_up(config: Mapping[str, Any], say: Say) -> Report:
+    """Copies that failed are sent; no set is made."""
+    store, report, start = Store(config), Report("copies", time.time()), time.monotonic()
+    for options, name in lacking(config, store):
+        report.name = name
+        _attempt(report, partial(send, config, store, options, name))
+        say(f"copy {options['name']}: {name}{' failed' if report.errors else ''}")
+    report.seconds = time.monotonic() - start
+    return report
 
 
 def _forget(config: Mapping[str, Any], report: Report, options: Mapping[str, Any]) -> None:
@@ -159,11 +168,11 @@ def _forget(config: Mapping[str, Any], report: Report, options: Mapping[str, Any
 
 
 def _prune(config: Mapping[str, Any], store: Store, report: Report) -> None:
+    if report.schedule == SAFETY:
+        return  # what is to be restored may be the very set that would go
     policies = {**POLICIES, **config["schedules"]}
-    # Before a restore only sets of that kind go: what is to be restored may be older than anything that is kept.
-    known = [each for each in store.known() if report.schedule != SAFETY or each.schedule == SAFETY]
-    needed = [report.name, *store.needed()]
-    decided = _backup_retention.plan(known, policies, config["min_verified"], time.time(), report.ok, needed)
+    needed = [report.name, *store.fetched(time.time())]
+    decided = _backup_retention.plan(store.known(), policies, config["min_verified"], time.time(), report.ok, needed)
     for name in decided.remove:
         store.remove(name)
         report.removed.append(name)

@@ -16,6 +16,8 @@ from ._backup_manifest import BackupError
 from ._backup_retention import Known
 from ._verify_model import LEVELS, PASSED, at_least
 
+FETCHED_SECONDS = 7 * 86400
+
 
 class Store:
     """The folder of the sets and the folder of the memory."""
@@ -64,8 +66,13 @@ class Store:
         return {name: each for name, each in found.items() if isinstance(each, dict)}
 
     def memory(self) -> dict[str, Any]:
+        """How schedules went, copies of sets, targets that were begun or held copies, sets that were fetched."""
         found = read_json(self.state / "state.json")
-        return {"schedules": found.get("schedules", {}), "copies": found.get("copies", {})}
+        return {key: found.get(key, {}) for key in ("schedules", "copies", "targets", "fetched")}
+
+    def fetched(self, now: float) -> list[str]:
+        """Sets that somebody has brought home to restore them; retention would take many of them at once."""
+        return [name for name, at in self.memory()["fetched"].items() if now - at < FETCHED_SECONDS]
 
     def remember(self, memory: Mapping[str, Any]) -> None:
         write_atomically(self.state / "state.json", manifest.json.dumps(memory, indent=1, sort_keys=True) + "\n")
@@ -74,22 +81,6 @@ class Store:
     def journal(self) -> Path:
         """What a restore is replacing; it is there after one that was killed, too."""
         return self.state / "restore.json"
-
-    def unfinished(self) -> str:
-        """What is to be said of a restore that was killed while it replaced something; empty if none was."""
-        left = read_json(self.journal)
-        if not left:
-            return ""
-        back = f", or `shipshape restore full {left['safety']}` for what was there before" if left.get("safety") else ""
-        return (
-            f"a restore of {left['set']} was killed while it replaced {', '.join(left['parts'])}:"
-            f" run `shipshape restore {left['again']}` again{back}"
-        )
-
-    def needed(self) -> list[str]:
-        """Sets that a restore that was killed is to be made good with."""
-        left = read_json(self.journal)
-        return [left[key] for key in ("set", "safety") if left.get(key)]
 
     def remove(self, name: str) -> None:
         """First under a name that is no set's, so that a removal that was cut short leaves no half of one."""

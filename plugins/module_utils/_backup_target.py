@@ -14,8 +14,8 @@ from typing import Any, Optional
 
 from . import _backup_manifest as manifest
 from . import _backup_retention
-from ._backup_config import KEEP
 from ._backup_host import execute, remove, sync_folder
+from ._backup_keys import KEEP
 from ._backup_manifest import BackupError
 from ._backup_redis import read_secret
 from ._backup_sets import check_artefact
@@ -97,6 +97,16 @@ class Target:
         rc, out, said = execute(argv, what, self.left, environment=self.environment(), accepted=accepted)
         return rc, out.decode("utf-8", "replace"), said
 
+    def _is_whole(self, folder: Path) -> bool:
+        """One that is broken makes way for the copy, and is kept for whoever wants to know why."""
+        try:
+            for entry in manifest.parse((folder / manifest.FILE).read_text(encoding="utf-8"))["artefacts"]:
+                check_artefact(folder, entry)
+        except (BackupError, OSError, UnicodeDecodeError):
+            folder.rename(folder.with_name(f"{folder.name}.broken-{manifest.set_id(time.time())}"))
+            return False
+        return True
+
     def forget(self, floor: int, made: str) -> str:
         """By the plan that local sets go by; why it was refused, or empty. All that is there was read back once, so
         that the floor is the newest of it."""
@@ -112,7 +122,7 @@ class Target:
     def fetch(self, name: str, snapshot: Mapping[str, Any], sets: Path, identity: str = "") -> None:
         """Bring a set home. It gets its name when every artefact is what the manifest says."""
         partial = sets / f"{name}{manifest.PARTIAL}"
-        if (sets / name).exists():
+        if (sets / name).exists() and self._is_whole(sets / name):
             there = manifest.parse((sets / name / manifest.FILE).read_text(encoding="utf-8"))["host"]
             if there != snapshot["hostname"]:
                 raise BackupError(

@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any, Optional
 
 from . import _cli_drill, _cli_pitr, _cli_verify
-from ._backup_config import MANUAL, SAFETY, read
+from ._backup_config import MANUAL, SAFETY, latest, read
 from ._backup_copies import target as target_for
-from ._backup_host import BusyError, gentle, one_at_a_time, stop_on_signals
+from ._backup_host import BusyError, StoppedError, gentle, one_at_a_time, stop_on_signals
 from ._backup_manifest import BackupError
 from ._backup_notify import message, tell
 from ._backup_report import describe, due, table
+from ._backup_run import Report, make_up
 from ._backup_run import run as run_schedule
+from ._backup_send import adopt, lacking
 from ._backup_sets import Store
 from ._backup_target import Target
 
@@ -64,6 +66,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--identity", default="", metavar="FILE", help="age's secret key, which you bring, for a copy by rclone"
     )
     own.set_defaults(action_of=_fetch)
+    own = verbs.add_parser("adopt", help="go on behind the sets of a target that are of this host's name and not known")
+    own.add_argument("target", metavar="NAME")
+    own.set_defaults(action_of=_adopt)
     own = verbs.add_parser("verify", help="prove a set, or any file: exit status 0 passed, 1 failed, 2 not known")
     _cli_verify.configure(own)
     own.set_defaults(action_of=_cli_verify.run)
@@ -82,6 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
     except BusyError as exc:
         sys.stderr.write(f"shipshape: {exc}\n")
         return BUSY
+    except StoppedError as exc:
+        log(syslog.LOG_ERR, str(exc))
+        sys.stderr.write(f"shipshape: {exc}\n")
+        return FAILED
     except (BackupError, OSError) as exc:
         log(syslog.LOG_ERR, str(exc))
         sys.stderr.write(f"shipshape: {' '.join(str(exc).split())}\n")
@@ -119,6 +128,8 @@ def _run(arguments: argparse.Namespace, config: dict[str, Any]) -> int:
             missed = due(store.memory(), config["schedules"], time.time()) if arguments.missed else None
             for schedule in [arguments.schedule] if missed is None else missed:
                 status = max(status, _one(arguments, config, schedule))
+            if missed is not None and not missed and lacking(config, store):
+                status = max(status, _tell(arguments, config, make_up(config, partial(_say, arguments))))
     except BusyError:
         if arguments.missed:  # what runs now is what was missed, or the next look finds it
             return 0
@@ -127,11 +138,16 @@ def _run(arguments: argparse.Namespace, config: dict[str, Any]) -> int:
 
 
 def _one(arguments: argparse.Namespace, config: dict[str, Any], schedule: str) -> int:
-    def say(text: str) -> None:
-        if not arguments.quiet:
-            sys.stderr.write(f"{text}\n")
+    return _tell(arguments, config, run_schedule(config, schedule, partial(_say, arguments), arguments.verify))
 
-    report = run_schedule(config, schedule, say, arguments.verify)
+
+def _say(arguments: argparse.Namespace, text: str) -> None:
+    if not arguments.quiet:
+        sys.stderr.write(f"{text}\n")
+
+
+def _tell(arguments: argparse.Namespace, config: dict[str, Any], report: Report) -> int:
+    schedule = report.schedule
     for each in report.found:
         log(syslog.LOG_WARNING, f"{each['id']}: {each['message']}")
         sys.stderr.write(f"{each['id']}: {each['message']}: {each['hint']}\n")
@@ -139,7 +155,11 @@ def _one(arguments: argparse.Namespace, config: dict[str, Any], schedule: str) -
         log(syslog.LOG_ERR, f"{schedule}: {error}")
         sys.stderr.write(f"shipshape: {error}\n")
     content = message(config["host"], schedule, {**vars(report), "ok": report.ok})
-    for problem in tell(config["notify"], content):
+    notify = config["notify"]
+    if report.ok and not _all_well(config):
+        # One sign of life stands for all schedules: that of another must not hide the one that failed.
+        notify = {**notify, "ping": ""}
+    for problem in tell(notify, content):
         log(syslog.LOG_WARNING, problem)
         sys.stderr.write(f"{problem}\n")
     if not report.ok:
@@ -148,6 +168,12 @@ def _one(arguments: argparse.Namespace, config: dict[str, Any], schedule: str) -
     if not arguments.quiet:
         sys.stdout.write(f"{report.name}\n")
     return 0
+
+
+def _all_well(config: dict[str, Any]) -> bool:
+    memory = Store(config).memory()
+    failed = [name for name in config["schedules"] if not memory["schedules"].get(name, {}).get("ok")]
+    return not failed and not due(memory, config["schedules"], time.time())
 
 
 def sets(config: dict[str, Any], problems: list[str]) -> list[dict[str, Any]]:
@@ -190,14 +216,21 @@ def target_of(config: dict[str, Any], name: Any) -> Target:
     raise BackupError(f"there is no copy {name or ''}: there is {there}")
 
 
+def _adopt(arguments: argparse.Namespace, config: dict[str, Any]) -> int:
+    target, store = target_of(config, arguments.target), Store(config)
+    with one_at_a_time("backup adopt"):
+        store.prepare()
+        adopt(store, target.name, held=bool(target.snapshots(config["host"])))
+    return 0
+
+
 def _fetch(arguments: argparse.Namespace, config: dict[str, Any]) -> int:
     target, store = target_of(config, arguments.target), Store(config)
     with one_at_a_time("backup fetch"):
         store.prepare()
         found = target.snapshots(_host(arguments, config))
-        names = list(found)
-        name = names[-1] if arguments.set == "latest" and names else arguments.set
-        if name not in names:
+        name = latest(config, found) if arguments.set == "latest" else arguments.set
+        if name not in found:
             raise BackupError(
                 f"copy {target.name} has no set {name}: see `shipshape backup list --target {target.name}`"
             )
@@ -207,7 +240,11 @@ def _fetch(arguments: argparse.Namespace, config: dict[str, Any]) -> int:
         memory["copies"].setdefault(name, {}).setdefault(
             target.name, {"at": time.time(), "snapshot": found[name]["id"]}
         )
+        still = {each: memory["fetched"][each] for each in store.fetched(time.time())}
+        memory["fetched"] = {**still, name: time.time()}
         with contextlib.suppress(OSError):
             store.remember(memory)
+            # Who has brought a set home knows what is there.
+            adopt(store, target.name, held=True)
     sys.stdout.write(f"{name}\n")
     return 0

@@ -24,7 +24,7 @@ from ._drill_plan import HEAD, HERE, rows, summary
 from ._drill_run import How, drill, history, remember
 from ._verify_model import LEVELS, PASSED
 
-LOCK = "/run/lock/shipshape-drill.lock"
+LOCK = "/run/shipshape-drill.lock"
 Log = Callable[[int, str], None]
 
 
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace, config: dict[str, Any], target_of: Callab
     quiet = arguments.quiet or arguments.json
     with one_at_a_time("backup drill", path=LOCK):
         try:
-            how = How(arguments.level or own["level"], own["timeout"], arguments.identity)
+            how = How(arguments.level or own["level"], own["timeout"], arguments.identity, own["ignore"])
             report = drill(config, copy, how, _nothing if quiet else _say)
         except (BackupError, OSError) as exc:
             _tell(config, log, {"ok": False, "name": "", "errors": [str(exc)], "found": []})

@@ -21,7 +21,8 @@ from . import _pitr_restore as restore
 from ._backup_host import BusyError, gentle, one_at_a_time, write_atomically
 from ._backup_manifest import BackupError
 from ._backup_notify import message, tell
-from ._backup_restore import Outcome, stopped
+from ._backup_restore import Outcome
+from ._backup_restore_apps import stopped
 from ._backup_sets import Store
 
 HELP = "base backups and WAL by pgBackRest, for any point in time"
@@ -99,8 +100,10 @@ def _is_busy() -> bool:
 
 
 def info(arguments: argparse.Namespace, config: dict[str, Any]) -> int:
-    found = host.info(host.settings(config)["stanza"])
-    text = json.dumps(found.document, indent=1) + "\n" if arguments.json else report.table(found, time.time())
+    stanza = host.settings(config)["stanza"]
+    found = host.info(stanza)
+    _missing, window = host.wal(stanza, found, None)
+    text = json.dumps(found.document, indent=1) + "\n" if arguments.json else report.table(found, window, time.time())
     sys.stdout.write(text)
     return 0 if found.backups else FAILED
 

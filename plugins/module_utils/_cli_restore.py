@@ -13,20 +13,21 @@ from typing import Any
 
 from . import _cli_pitr
 from ._backup_config import SAFETY
-from ._backup_host import BusyError, one_at_a_time, stop_on_signals
-from ._backup_manifest import BackupError
+from ._backup_host import BusyError, StoppedError, one_at_a_time, stop_on_signals
+from ._backup_manifest import COMPONENTS, BackupError
 from ._backup_restore import (
     KINDS,
-    NotStartedError,
     Outcome,
     Wanted,
     artefact_of,
     postgresql_of,
+    put_back,
     restore_database,
     restore_file,
     restore_full,
     set_with,
 )
+from ._backup_restore_apps import NotStartedError
 from ._backup_restore_file import looked_at
 from ._backup_restore_health import unhealthy
 from ._backup_run import run as run_schedule
@@ -65,6 +66,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--no-safety", action="store_true", help="make no backup before; for a new host with nothing on it"
     )
     _common(own, _full)
+    own = verbs.add_parser("mend", help="put back what a restore that was killed had replaced, and no more")
+    _common(own, _mend)
     own = verbs.add_parser("pitr", help="all databases of the cluster as they were at a time")
     _cli_pitr.configure_restore(own)
     _common(own, _pitr)
@@ -88,11 +91,16 @@ def run(arguments: argparse.Namespace) -> int:
     stop_on_signals()
     try:
         with one_at_a_time(f"restore {arguments.action}", arguments.wait):
-            say(Store(config).unfinished())
-            outcome = arguments.action_of(arguments, config)
+            # A new restore over half of an old one would keep that half as what was there before.
+            mended = put_back(config, say)
+            outcome = arguments.action_of(arguments, config, mended)
     except BusyError as exc:
         sys.stderr.write(f"shipshape: {exc}\n")
         return BUSY
+    except StoppedError as exc:
+        log(syslog.LOG_ERR, f"restore: {exc}")
+        sys.stderr.write(f"shipshape: {exc}; everything is as it was\n")
+        return FAILED
     except NotStartedError as exc:
         log(syslog.LOG_ERR, f"restored, and not everything runs: {exc}")
         sys.stderr.write(f"shipshape: restored, and not everything runs: {' '.join(str(exc).split())}\n")
@@ -132,8 +140,7 @@ def _tell(outcome: Outcome, config: dict[str, Any]) -> None:
 
 
 def say(text: str) -> None:
-    if text:
-        sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{text}\n")
 
 
 def confirm(arguments: argparse.Namespace, what: str, word: str) -> None:
@@ -147,7 +154,11 @@ def confirm(arguments: argparse.Namespace, what: str, word: str) -> None:
         raise BackupError("nothing was done")
 
 
-def _db(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
+def _mend(_arguments: argparse.Namespace, _config: dict[str, Any], mended: bool) -> Outcome:
+    return Outcome("", notes=["what was there before is back" if mended else "nothing was left of a restore"])
+
+
+def _db(arguments: argparse.Namespace, config: dict[str, Any], _mended: bool) -> Outcome:
     store = Store(config)
     store.prepare()
     database, name = arguments.database, arguments.set
@@ -174,7 +185,7 @@ def _file(arguments: argparse.Namespace, config: dict[str, Any], path: Path) -> 
     return restore_file(config, component, path, found, target, say)
 
 
-def _full(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
+def _full(arguments: argparse.Namespace, config: dict[str, Any], _mended: bool) -> Outcome:
     store = Store(config)
     store.prepare()
     store.read(arguments.set)
@@ -182,16 +193,16 @@ def _full(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
     if unknown := sorted(set(arguments.requested) - set(names)):
         raise BackupError(f"--with {', '.join(unknown)}: the components of this host are {', '.join(names)}")
     confirm(arguments, f"what is on this host will be replaced by {arguments.set}", arguments.set)
-    safety = ""
     if not arguments.no_safety:
-        report = run_schedule({**config, "copies": []}, SAFETY, say)
+        # Of what is replaced: a server that is down need not be asked for another one's sake.
+        own = [each for each in config["components"] if each["type"] in (arguments.only or COMPONENTS)]
+        report = run_schedule({**config, "copies": [], "components": own}, SAFETY, say)
         if not report.ok:
             raise BackupError(
                 f"no backup could be made before: {'; '.join(report.errors)}. With --no-safety none is made"
             )
-        safety = report.name
-    return restore_full(config, arguments.set, Wanted(arguments.only, arguments.requested), safety, say)
+    return restore_full(config, arguments.set, Wanted(arguments.only, arguments.requested), say)
 
 
-def _pitr(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
+def _pitr(arguments: argparse.Namespace, config: dict[str, Any], _mended: bool) -> Outcome:
     return _cli_pitr.recover(arguments, config, lambda what, word: confirm(arguments, what, word), say)

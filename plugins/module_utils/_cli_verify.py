@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from ._backup_manifest import BackupError, is_id
 from ._backup_sets import Store
 from ._verify_copies import report_of_copies
 from ._verify_engine import problems, verify
-from ._verify_history import HISTORY, METRICS, default_metrics
-from ._verify_model import FAILED, LEVELS, PASSED, UNVERIFIED, at_least, worst
+from ._verify_history import HISTORY, METRICS, alone, default_metrics
+from ._verify_model import FAILED, LEVELS, PASSED, UNVERIFIED, worst
 
 EXIT = {PASSED: 0, FAILED: 1, UNVERIFIED: 2}
 NEWEST = "newest"
@@ -78,22 +79,24 @@ def place(store: Store, given: str) -> Path:
 
 def remember(store: Store, name: str, report: dict[str, Any]) -> None:
     """Retention never goes below a number of sets that passed. What is gone is forgotten."""
-    names = {*store.names(), name}
-    known = {each: found for each, found in store.verified().items() if each in names}
-    before = known.get(name, {})
-    # A quick look later takes nothing from what was proven by a restore.
-    own = report["level_requested"]
-    if (
-        before.get("verdict") == report["verdict"] == PASSED
-        and own != before["level"]
-        and at_least(own, before["level"])
-    ):
-        return
-    known[name] = {
-        "at": time.time(),
-        "level": report["level_requested"],
-        "verdict": report["verdict"],
-        "rto_seconds": report["rto_seconds"],
-        "findings": sorted({found["id"] for each in report["artefacts"] for found in each["findings"]}),
-    }
-    write_atomically(store.state / "verified.json", json.dumps(known, indent=1, sort_keys=True) + "\n")
+    with alone(store.state):
+        names = {*store.names(), name}
+        known = {each: found for each, found in store.verified().items() if each in names}
+        if _takes_nothing_from(known.get(name, {}), report):
+            return
+        known[name] = {
+            "at": time.time(),
+            "level": report["level_requested"],
+            "verdict": report["verdict"],
+            "rto_seconds": report["rto_seconds"],
+            "findings": sorted({found["id"] for each in report["artefacts"] for found in each["findings"]}),
+        }
+        write_atomically(store.state / "verified.json", json.dumps(known, indent=1, sort_keys=True) + "\n")
+
+
+def _takes_nothing_from(before: Mapping[str, Any], report: Mapping[str, Any]) -> bool:
+    """What was proven stays proven, whatever a later look does not get to see: no room, no program, a lower level."""
+    if before.get("verdict") != PASSED or report["verdict"] == FAILED:
+        return False
+    lower = LEVELS.index(report["level_requested"]) < LEVELS.index(before["level"])
+    return report["verdict"] == UNVERIFIED or lower

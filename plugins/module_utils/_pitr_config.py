@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Optional
 
+from ._backup_keys import CRON
+
 # pgBackRest looks for this file first; the package's own is /etc/pgbackrest.conf, which stays as it is.
 CONFIG = "/etc/pgbackrest/pgbackrest.conf"
 # After the role postgresql's own file, so that this one decides.
@@ -21,7 +23,6 @@ SPOOL = "/var/spool/pgbackrest"
 SEGMENT = 16 << 20
 SIZE = re.compile(r"([0-9]+)(KiB|MiB|GiB|TiB)")
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-CRON = re.compile(r"(@[a-z]+|([-0-9*,/a-zA-Z]+ ){4}[-0-9*,/a-zA-Z]+)")
 OPTION = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 SECRET = re.compile(r"repo[0-9]+-.*(-pass|-key|-key-secret|-token)")
 # Both are needed of s3, and others of other kinds, which pgBackRest asks for itself.

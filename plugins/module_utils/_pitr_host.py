@@ -22,7 +22,7 @@ from ._backup_sets import Store
 from ._config_restore import ConfigError
 from ._postgresql_cluster import OWNER, Cluster
 
-LOCK = "/run/lock/shipshape-pitr.lock"
+LOCK = "/run/shipshape-pitr.lock"
 # What a recovery that is under way remembers, and which timelines there were.
 JOURNAL, TIMELINES = "pitr-restore.json", "pitr-timelines.json"
 BACKUP_SECONDS = 86400
@@ -155,7 +155,7 @@ def look(config: Mapping[str, Any], seconds: int) -> plan.Seen:
         seen["archiver"] = archiver(cluster(pitr))
     try:
         seen["repository"] = info(stanza)
-        seen["missing"] = _missing(stanza, seen["repository"], seen.get("archiver"))
+        seen["missing"], seen["window"] = wal(stanza, seen["repository"], seen.get("archiver"))
         if seen["repository"].code not in (0, 2):
             unknown.append(f"the repository cannot be read: {seen['repository'].message}")
     except (BackupError, ValueError) as exc:
@@ -178,9 +178,13 @@ def reason(found: Optional[Cluster]) -> str:
     return f"; the server's log has: {' '.join(errors[-1].split())}" if errors else ""
 
 
-def _missing(stanza: str, repository: plan.Repository, server_says: Optional[plan.Archiver]) -> tuple[str, ...]:
+def wal(
+    stanza: str, repository: plan.Repository, server_says: Optional[plan.Archiver]
+) -> tuple[tuple[str, ...], Optional[float]]:
+    """What is missing since the newest backup, and from when on nothing is."""
     if not repository.backups:
-        return ()
+        return (), None
     newest = max(repository.backups, key=lambda each: each.ended)
     size = server_says.segment_size if server_says else plan.Archiver().segment_size
-    return tuple(plan.gaps(archived(stanza), newest.first_wal, size))
+    there = archived(stanza)
+    return tuple(plan.gaps(there, newest.first_wal, size)), plan.window(repository.backups, there, size)

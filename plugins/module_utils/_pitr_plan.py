@@ -173,6 +173,16 @@ def gaps(there: set[str], first: str, segment_size: int) -> list[str]:
     return found
 
 
+def window(backups: Iterable[Backup], there: set[str], segment_size: int) -> Optional[float]:
+    """From when on any time can be recovered: the end of the first backup after which no WAL is missing."""
+    start = None
+    for each in sorted(backups, key=lambda each: each.ended, reverse=True):
+        if gaps(there, each.first_wal, segment_size):
+            break
+        start = each.ended
+    return start
+
+
 def _number(name: str, per_file: int) -> int:
     return int(name[8:16], 16) * per_file + int(name[16:24], 16)
 
@@ -201,6 +211,7 @@ class Seen:
     archiver: Optional[Archiver] = None
     arrived: str = ""
     missing: tuple[str, ...] = ()
+    window: Optional[float] = None
     repository_free: Optional[int] = None
     wal_free: Optional[int] = None
     queue_max: int = 0

@@ -9,6 +9,7 @@ Pure functions: no I/O and no Ansible imports.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Optional
 
 from ._backup_report import age, amount
 from ._pitr_plan import Repository, Seen, short
@@ -34,11 +35,10 @@ def metrics(seen: Seen, found: Sequence[Mapping[str, str]]) -> str:
     values["check_timestamp_seconds"] = [("", seen.now)]
     values["ok"] = [("", int(not found))]
     values["finding"] = [(f'{{id="{name}"}}', 1) for name in sorted({each["id"] for each in found})]
-    ended = [each.ended for each in seen.repository.backups]
     for kind in KINDS:
         own = [each.ended for each in seen.repository.backups if each.kind == kind]
         values["backup_timestamp_seconds"] += [(f'{{type="{kind}"}}', max(own))] if own else []
-    values["window_start_timestamp_seconds"] = [("", min(ended))] if ended else []
+    values["window_start_timestamp_seconds"] = [("", seen.window)] if seen.window else []
     if seen.archiver:
         values["archived_timestamp_seconds"] = [("", seen.archiver.archived_at)] if seen.archiver.archived_at else []
         values["archive_failures_total"] = [("", seen.archiver.failed)]
@@ -55,7 +55,7 @@ def metrics(seen: Seen, found: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def table(repository: Repository, now: float) -> str:
+def table(repository: Repository, window: Optional[float], now: float) -> str:
     """For people."""
     if not repository.backups:
         return f"There is no backup in the repository ({repository.message}).\n"
@@ -65,5 +65,6 @@ def table(repository: Repository, now: float) -> str:
         rows.append((each.label, each.kind, short(each.ended), age(now - each.ended), *sizes))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     text = "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
-    first = min(each.ended for each in repository.backups)
-    return f"{text}Any time from {short(first)} on can be recovered, up to the WAL segment {repository.newest_wal}.\n"
+    if window is None:
+        return f"{text}WAL is missing since the newest backup: see `shipshape backup pitr check`.\n"
+    return f"{text}Any time from {short(window)} on can be recovered, up to the WAL segment {repository.newest_wal}.\n"

@@ -20,7 +20,8 @@ from . import _postgresql_cluster as server
 from ._backup_host import execute, need_space, read_json, remove, sync_folder, write_atomically
 from ._backup_manifest import BackupError, set_id
 from ._backup_postgresql import connected, value
-from ._backup_restore import Outcome, stopped
+from ._backup_restore import Outcome
+from ._backup_restore_apps import stopped
 from ._backup_sets import Store
 from ._config_restore import ConfigError
 from ._postgresql_cluster import OWNER, Cluster

@@ -1,7 +1,7 @@
 # Copyright (c) the shipshape.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is done with each byte of an artefact: SHA-256, and inflating."""
+"""What is done with each byte of an artefact: SHA-256, inflating, and lines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import hashlib
 import queue
 import threading
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 from ._backup_host import CHUNK
@@ -75,3 +76,12 @@ class Gunzip:
             # What it held back was asked for, too.
             if not data and not self._unpack.eof:
                 raise EOFError("the compressed file ended before the end of its last member")
+
+
+def texts(reader: Any) -> Iterator[str]:
+    """What is read, as texts of whole lines."""
+    rest = b""
+    while chunk := reader.read(CHUNK):
+        lines, newline, rest = (rest + chunk).rpartition(b"\n")
+        yield (lines + newline).decode("utf-8", "replace")
+    yield rest.decode("utf-8", "replace")

@@ -22,6 +22,7 @@ from ._backup_postgresql import BINARIES, roles_of
 from ._verify_formats import CLUSTER_END, DUMP_END, HEAD, Text, contents, dump_header, major
 from ._verify_model import Finding, finding, stop
 from ._verify_stream import CHUNK, PATH, Clock, Pipe, Stack, ask, broken, spill
+from ._verify_work import UNPACKED, workspace
 
 KEYS = re.compile(r"^\[info\] (\d+) keys read$", re.MULTILINE)
 GOOD_RDB = "RDB looks OK!"
@@ -197,13 +198,14 @@ def file_of(stack: Stack, work: str, clock: Clock) -> Iterator[str]:
         yield stack.source.path
         return
     clock.left("decode")
-    try:
-        os.makedirs(work, mode=0o711, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=work, prefix="unpacked-") as file:
-            spill(stack.top, file)
-            yield file.name
-    except OSError as exc:
-        raise stop("NO_SPACE", f"{work}: {exc.strerror}", "decode") from None
+    with workspace(work, UNPACKED, "decode") as folder:
+        path = os.path.join(folder, "artefact")
+        try:
+            with open(path, "xb") as file:
+                spill(stack.top, file)
+        except OSError as exc:
+            raise stop("NO_SPACE", f"{work}: {exc.strerror}", "decode") from None
+        yield path
 
 
 def redis_rdb(path: str, facts: dict[str, Any], clock: Clock) -> Iterator[Finding]:

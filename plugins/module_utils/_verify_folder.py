@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import tarfile
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from ._verify_artefact import Artefact
 from ._verify_formats import HEAD, dump_header, folder_kind, major
 from ._verify_model import Finding, StopError, finding, highest, stop
 from ._verify_stream import PATH, ask, broken, opened
+from ._verify_work import UNPACKED, workspace
 
 # What of a folder says when it was made; a repository says that of its snapshots itself.
 WRITTEN_LAST = {"pg_dir": decode.TABLE_OF_CONTENTS, "basebackup": "backup_manifest"}
@@ -225,8 +225,7 @@ def _unpacked(artefact: Folder) -> Iterator[Finding]:
     """Its tars are put side by side as a restore would, in a folder that goes away again."""
     work = artefact.options["work_dir"]
     try:
-        os.makedirs(work, mode=0o711, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=work, prefix="unpacked-") as folder:
+        with workspace(work, UNPACKED, "decode") as folder:
             for name in _tars(artefact.path):
                 stem = name[: name.index(".tar")]
                 below = {"base": "", "pg_wal": "pg_wal"}.get(stem, f"pg_tblspc/{stem}")

@@ -117,7 +117,7 @@ def parsed(text: str) -> list[dict[str, Any]]:
 def append(path: str | Path, new: Mapping[str, Any], keep: int = KEEP) -> list[dict[str, Any]]:
     """All or nothing, the oldest lines give way. Returns what is there now; OSError where it cannot be written."""
     path = Path(path)
-    with _alone(path.parent):
+    with alone(path.parent):
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         lines = [*parsed(text), dict(new)][-keep:]
         write_atomically(path, "".join(f"{json.dumps(each)}\n" for each in lines))
@@ -125,7 +125,7 @@ def append(path: str | Path, new: Mapping[str, Any], keep: int = KEEP) -> list[d
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Two that end at once would else lose a line of one. The folder is the lock: nothing is left of it."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

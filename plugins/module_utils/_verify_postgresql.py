@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from . import _backup_postgresql as postgresql
-from ._backup_restore_plan import roles_needed, schema_differences
+from ._backup_restore_plan import create_statement, globals_for, roles_needed, schema_differences
 from ._backup_schema import OURS, quoted
 from ._verify_artefact import Artefact
+from ._verify_bytes import texts
 from ._verify_model import Finding, finding, stop
 from ._verify_scratch import OWNER, Scratch, scratch
-from ._verify_stream import Clock, Pipe, opened, texts
+from ._verify_stream import Clock, Pipe, opened
 
 DATABASE = "verified"
 # Not that of root, whatever is in it; one that is there and no plain file would be warned of.
@@ -69,12 +70,15 @@ class Restored:
         self.artefact.durations[level] = time.monotonic() - begun
 
     def _fill(self, server: Scratch) -> Iterator[Finding]:
+        yield from self._globals(server)
         with self._connected(server, "postgres", autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0")
             known = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
             # A role that the globals lack was found before this; here it would only hide other errors.
             for role in sorted(self._roles(server) - known):
                 connection.execute(f"CREATE ROLE {quoted(role)}")
+            # Encoding and locale as they were: bytes that are no UTF-8 are whole in a database that is not.
+            source = {**self.artefact.source, "owner": OWNER}
+            connection.execute(create_statement(DATABASE, source))
         custom = self.artefact.kind in ARCHIVES
         words = ["-d", DATABASE] if custom else ["-X", "-q", "-v", "ON_ERROR_STOP=0", "-d", DATABASE]
         # The server's user cannot read a folder; what a dump may start is started by the server in any case.
@@ -88,6 +92,17 @@ class Restored:
         if errors or code:
             yield finding("RESTORE_ERRORS", f"{max(errors, 1)} errors: {said[:400]}")
         self.artefact.facts["restore_errors"] = errors
+
+    def _globals(self, server: Scratch) -> Iterator[Finding]:
+        """The roles as a restore makes them, with their memberships. Tablespaces are places of the source."""
+        roles = set(postgresql.roles_of(self.globals)) - {OWNER}
+        if not roles:
+            return
+        script = io.BytesIO(globals_for(self.globals, roles).encode())
+        argv = server.client("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres")
+        code, said = self._through(argv, script, None)
+        if code:
+            yield finding("RESTORE_ERRORS", f"the roles of the globals: {said[:400]}")
 
     def _roles(self, server: Scratch) -> set[str]:
         if self.artefact.kind not in ARCHIVES:

@@ -9,18 +9,19 @@ import contextlib
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+from ._backup_host import put_file
 from ._backup_redis import total_keys
 from ._verify_artefact import Artefact
 from ._verify_decode import file_of
 from ._verify_model import Finding, finding, stop
 from ._verify_stream import PATH, opened
+from ._verify_work import REDIS, workspace
 
 ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C.UTF-8"}
-PREFIX = "redis-"
 
 
 def load(artefact: Artefact) -> Iterator[Finding]:
@@ -29,15 +30,8 @@ def load(artefact: Artefact) -> Iterator[Finding]:
     if not server:
         raise stop("TOOL_MISSING", f"{flavour}-server is not installed here", "restore")
     begun = time.monotonic()
-    try:
-        os.makedirs(work, mode=0o711, exist_ok=True)
-        folder = tempfile.mkdtemp(dir=work, prefix=PREFIX)
-    except OSError as exc:
-        raise stop("NO_SPACE", f"{work}: {exc.strerror}") from None
-    try:
+    with workspace(work, REDIS, "restore", flavour) as folder:
         keys = _loaded(artefact, server, flavour, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     artefact.facts["restore_seconds"] = artefact.durations["restore"] = time.monotonic() - begun
     # Keys that expired since are not loaded: they are no loss.
     wanted = artefact.entry.get("keys")
@@ -56,12 +50,15 @@ def _loaded(artefact: Artefact, server: str, flavour: str, folder: str) -> int:
         file_of(stack, artefact.options["work_dir"], artefact.clock) as path,
     ):
         try:
-            shutil.copyfile(path, f"{folder}/dump.rdb")
+            put_file(Path(path), Path(folder, "dump.rdb"), os.stat(folder), 0o600)
         except OSError as exc:
             raise stop("NO_SPACE", f"{folder}: {exc.strerror}") from None
     given = {"port": "0", "unixsocket": f"{folder}/s", "dir": folder, "save": "", "appendonly": "no", "daemonize": "no"}
+    # Of a stranger's file, so not as root.
+    owner = [f"--reuid={flavour}", f"--regid={flavour}", "--init-groups"] if os.geteuid() == 0 else []
     argv = [
         "setpriv",
+        *owner,
         "--pdeathsig",
         "KILL",
         "--",

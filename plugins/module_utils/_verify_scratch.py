@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,11 +22,9 @@ from ._verify_decode import BINARIES
 from ._verify_formats import major
 from ._verify_model import stop
 from ._verify_stream import PATH, Clock, ask
+from ._verify_work import SCRATCH, workspace
 
 OWNER = "postgres"
-OURS = "/var/lib/shipshape"
-PREFIX = "scratch-"
-MARK = ".shipshape-verify"
 # Nothing of it has to outlive it, so nothing waits for a disk.
 SETTINGS = {
     "listen_addresses": "",
@@ -72,48 +68,6 @@ def environment() -> dict[str, str]:
     return {"PATH": PATH, "LC_ALL": "C.UTF-8", "PGCONNECT_TIMEOUT": "10"}
 
 
-def mark() -> str:
-    """This process, so that another one with its number is not taken for it."""
-    return f"{os.getpid()} {_started(os.getpid())}\n"
-
-
-def _started(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
-
-
-def alive(text: str) -> bool:
-    words = text.split()
-    return len(words) == 2 and words[0].isdigit() and _started(int(words[0])) == words[1]
-
-
-def clear(work: str) -> None:
-    """Remove what killed runs left: servers first, then their folders."""
-    for entry in os.scandir(work):
-        path = os.path.join(entry.path, MARK)
-        if not entry.name.startswith(PREFIX) or not entry.is_dir(follow_symlinks=False) or not os.path.exists(path):
-            continue
-        with open(path, encoding="ascii", errors="replace") as file:
-            if alive(file.read()):
-                continue
-        _end_server(os.path.join(entry.path, "data"))
-        shutil.rmtree(entry.path, ignore_errors=True)
-
-
-def _end_server(data: str) -> None:
-    with contextlib.suppress(OSError, ValueError), open(f"{data}/postmaster.pid", encoding="utf-8") as file:
-        pid = int(file.readline())
-        # The number may be another process' by now: only a server of this very folder is ended.
-        if os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(data):
-            os.kill(pid, signal.SIGQUIT)
-            for _attempt in range(50):
-                os.kill(pid, 0)
-                time.sleep(0.1)
-
-
 @contextmanager
 def scratch(version: str, work: str, clock: Clock) -> Iterator[Scratch]:
     """A server of the same major version. Ends with the block, and with the process if that is killed."""
@@ -124,8 +78,7 @@ def scratch(version: str, work: str, clock: Clock) -> Iterator[Scratch]:
             f"PostgreSQL {major(version)} is not installed here: install postgresql-{major(version)}",
             "restore",
         )
-    folder = _folder(work)
-    try:
+    with workspace(work, SCRATCH, "restore", OWNER) as folder:
         data = f"{folder}/data"
         _initdb(binaries, data, clock)
         server = _start(binaries, folder, data)
@@ -139,33 +92,6 @@ def scratch(version: str, work: str, clock: Clock) -> Iterator[Scratch]:
                 server.wait(20)
             server.kill()
             server.wait()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def make_work(work: str) -> None:
-    """The server's user has to come through to its own folder, whatever umask the first of our programs had."""
-    os.makedirs(work, mode=0o711, exist_ok=True)
-    for path in (work, os.path.dirname(work)):
-        mode = os.stat(path).st_mode
-        if path.startswith(OURS) and not mode & 0o001:
-            os.chmod(path, mode & 0o7777 | 0o011)  # noqa: S103
-
-
-def _folder(work: str) -> str:
-    try:
-        make_work(work)
-        clear(work)
-        folder = tempfile.mkdtemp(dir=work, prefix=PREFIX)
-        with open(f"{folder}/{MARK}", "w", encoding="ascii") as file:
-            file.write(mark())
-        if os.geteuid() == 0:
-            shutil.chown(folder, OWNER, OWNER)
-        return folder
-    except LookupError:
-        raise stop("TOOL_MISSING", f"there is no user {OWNER}: install PostgreSQL", "restore") from None
-    except OSError as exc:
-        raise stop("NO_SPACE", f"{work}: {exc.strerror}") from None
 
 
 def _initdb(binaries: str, data: str, clock: Clock) -> None:

@@ -290,12 +290,3 @@ def spill(top: Any, to: IO[bytes]) -> None:
     while chunk := top.read(CHUNK):
         to.write(chunk)
     to.flush()
-
-
-def texts(reader: Any) -> Iterator[str]:
-    """What is read, as texts of whole lines."""
-    rest = b""
-    while chunk := reader.read(CHUNK):
-        lines, newline, rest = (rest + chunk).rpartition(b"\n")
-        yield (lines + newline).decode("utf-8", "replace")
-    yield rest.decode("utf-8", "replace")

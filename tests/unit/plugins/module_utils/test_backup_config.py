@@ -64,6 +64,9 @@ WRONG = [
     (("drill",), {"source": "beside"}, "drill.source is 'beside'"),
     # Its second copy is encrypted for a key that is elsewhere.
     (("drill",), {"source": "bucket"}, "drill.source is bucket, which is encrypted"),
+    (("drill",), {"ignore": [{"id": "RPO_EXCEEDED"}]}, "drill.ignore has"),
+    (("drill",), {"ignore": [{"id": "RPO_EXCEEDED", "reason": " "}]}, "the reason why that does not count"),
+    (("schedules", "daily", "verify"), "restored", "schedules.daily.verify is 'restored'"),
     (("drill",), {"when": "x"}, "drill.when is not an option"),
     (("host",), 5, "host must be a text"),
 ]
@@ -89,9 +92,37 @@ def test_defaults_are_filled_in():
     assert config.read(json.dumps(found)) == found
 
 
-@pytest.mark.parametrize("drill", [{}, {"cron": ""}, {"source": "away", "level": "rows"}, {"source": "here"}])
+@pytest.mark.parametrize(
+    "drill",
+    [
+        {},
+        {"cron": ""},
+        {"ignore": [{"id": "SEQUENCE_BEHIND", "reason": "ids are its own"}]},
+        {"source": "away", "level": "rows"},
+        {"source": "here"},
+    ],
+)
 def test_drills_that_are_allowed(drill):
     assert config.problems({**GOOD, "drill": drill}) == []
+
+
+WEEKLY, HOURLY, LATER = "20261101T020000Z", "20261126T020000Z", "20261126T030000Z"
+
+
+@pytest.mark.parametrize(
+    ("sets", "wanted"),
+    [
+        ({}, ""),
+        ({WEEKLY: "daily", HOURLY: "hourly"}, WEEKLY),
+        ({WEEKLY: "daily", HOURLY: "daily", LATER: "hourly"}, HOURLY),
+        ({WEEKLY: "daily", HOURLY: "manual"}, HOURLY),
+        ({HOURLY: "hourly", LATER: "hourly"}, LATER),
+        # Of a schedule that this host does not have.
+        ({HOURLY: "monthly"}, HOURLY),
+    ],
+)
+def test_the_latest_set_is_one_that_has_everything(sets, wanted):
+    assert config.latest(config.normal(GOOD), {name: {"schedule": each} for name, each in sets.items()}) == wanted
 
 
 @pytest.mark.parametrize(("offsite", "wrong"), [(None, False), (True, False), (False, True)])

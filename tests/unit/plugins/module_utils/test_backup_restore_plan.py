@@ -58,6 +58,44 @@ def test_differences(found, said):
     assert list(plan.differences(WAS, found)) == said
 
 
+MEMBERS = """
+CREATE ROLE shop;
+CREATE ROLE readers;
+CREATE ROLE "all of them";
+GRANT readers TO shop WITH INHERIT TRUE GRANTED BY postgres;
+GRANT "all of them" TO readers GRANTED BY chief;
+GRANT others TO stranger;
+"""
+
+
+@pytest.mark.parametrize(
+    ("roles", "there", "wanted"),
+    [
+        ({"shop"}, set(), {"shop", "readers", "all of them", "postgres", "chief"}),
+        ({"shop"}, {"readers", "postgres"}, {"shop"}),
+        ({"readers"}, {"postgres", "chief"}, {"readers", "all of them"}),
+        ({"stranger"}, set(), {"stranger", "others"}),
+    ],
+)
+def test_roles_bring_their_groups(roles, there, wanted):
+    assert plan.with_groups(MEMBERS, roles, there) == wanted
+
+
+def test_roles_of_policies():
+    text = (
+        'CREATE POLICY own ON public.t FOR SELECT TO shop, "a role" USING ((x = 1));\n'
+        "CREATE POLICY all_ ON public.t USING (true);\n"
+        "CREATE POLICY w ON public.t FOR INSERT TO writer WITH CHECK (true);\n"
+    )
+    assert plan.roles_needed(text) == {"shop", "a role", "writer"}
+
+
+def test_locales():
+    source = {"owner": "o", "provider": "i", "locale": "de-u-co-phonebk"}
+    assert plan.create_statement("x", source).endswith("LOCALE_PROVIDER icu ICU_LOCALE 'de-u-co-phonebk'")
+    assert "LOCALE_PROVIDER" not in plan.create_statement("x", {"owner": "o", "provider": "c", "locale": None})
+
+
 def test_statements():
     source = {
         "owner": "shop",
@@ -89,6 +127,12 @@ def test_names_beside_fit_and_are_known(name, word):
     made = plan.aside(name, word, "20261126T020000Z")
     assert len(made.encode()) <= 63
     assert ASIDE.search(made)
+
+
+def test_two_that_begin_alike_have_names_of_their_own():
+    stamp, long = "20261126T020000Z", "a" * 60
+    assert plan.aside(long, "before", stamp) != plan.aside(long + "b", "before", stamp)
+    assert plan.aside("shop", "before", stamp) == f"shop__before_{stamp}"
 
 
 def test_what_a_restore_left_is_not_backed_up():

@@ -57,9 +57,9 @@ def report(verdict="passed", seconds=10.0, durations=None, findings=()):
     return {"verdict": verdict, "seconds": seconds, "artefacts": [artefact]}
 
 
-def made(*reports, lacking=(), targets=(60, 86400)):
+def made(*reports, lacking=(), targets=(60, 86400), ignore=()):
     brought = [plan.Brought(D2, "away", 2.0, each) for each in reports]
-    return plan.result(brought, lacking, "integrity", targets, NOW)
+    return plan.result(brought, lacking, "integrity", targets, NOW, ignore)
 
 
 ROWS = {"id": "ROW_DROP", "message": "few", "hint": "look"}
@@ -78,6 +78,8 @@ ROWS = {"id": "ROW_DROP", "message": "few", "hint": "look"}
         ([report("unverified")], {}, "unverified", []),
         ([report(), report("failed", findings=[ROWS])], {}, "failed", ["ROW_DROP"]),
         ([report()], {"lacking": [("OFFSITE_MISSING", "away has no x")]}, "failed", ["OFFSITE_MISSING"]),
+        ([report()], {"targets": (60, 7199), "ignore": ["RPO_EXCEEDED"]}, "passed", []),
+        ([report(seconds=59.0)], {"ignore": ["RPO_EXCEEDED"]}, "failed", ["RTO_EXCEEDED"]),
         ([], {}, "unverified", []),
     ],
 )

@@ -265,8 +265,30 @@ def test_metrics():
     assert "wal_free" not in text
 
 
+def backup(ended: float, first: int) -> plan.Backup:
+    return plan.Backup(f"{ended}", "full", ended, ended, f"0000000100000000{first:08X}", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted"),
+    [
+        # Backups begin with segments 2, 5 and 8.
+        (range(2, 11), 10.0),
+        ({*range(2, 11)} - {4}, 20.0),
+        ({*range(2, 11)} - {6}, 30.0),
+        ({*range(2, 11)} - {8}, None),
+        ({*range(2, 11)} - {3, 6}, 30.0),
+    ],
+)
+def test_from_when_on_any_time_can_be_recovered(there, wanted):
+    backups = [backup(10.0, 2), backup(20.0, 5), backup(30.0, 8)]
+    names = {f"0000000100000000{each:08X}" for each in there}
+    assert plan.window(backups, names, 16 << 20) == wanted
+
+
 def test_the_table():
-    text = report.table(read(INFO), ENDED + HOUR)
+    text = report.table(read(INFO), ENDED - 1, ENDED + HOUR)
     assert "20261126-173722F_20261126-173723D  diff  2026-11-26 17:37:24+00" in text
     assert "Any time from 2026-11-26 17:37:23+00 on" in text
-    assert "missing stanza path" in report.table(read(MISSING), ENDED)
+    assert "WAL is missing since the newest backup" in report.table(read(INFO), None, ENDED + HOUR)
+    assert "missing stanza path" in report.table(read(MISSING), None, ENDED)

@@ -1,0 +1,73 @@
+"""What a restore has replaced comes back, wherever it was cut off, and can be tried again."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from ansible_collections.shipshape.stack.plugins.module_utils import _backup_undo as undo
+from ansible_collections.shipshape.stack.plugins.module_utils._backup_manifest import BackupError
+
+
+class Killed(BaseException):
+    """As by SIGKILL: nothing cleans up."""
+
+
+def restore(folder, log, cut):
+    """The old file goes aside and a new one comes, with a folder beside; cut off before one of five steps."""
+    steps = [
+        lambda: log.rename(folder / "data", folder / "data.before"),
+        lambda: log.made(folder / "data"),
+        lambda: (folder / "data").write_text("new"),
+        lambda: log.made(folder / "log"),
+        lambda: (folder / "log").mkdir(),
+    ]
+    for number, step in enumerate(steps):
+        if number == cut:
+            raise Killed
+        step()
+
+
+@pytest.mark.parametrize("cut", range(6))
+def test_wherever_it_is_cut_off_the_old_is_back(tmp_path, cut):
+    (tmp_path / "data").write_text("old")
+    path = tmp_path / "restore.json"
+    log = undo.UndoLog(path, "20261126T020000Z")
+    with contextlib.suppress(Killed):
+        restore(tmp_path, log, cut)
+    if path.exists():
+        assert "a restore of 20261126T020000Z was killed" in undo.unfinished(path)
+    for _twice in range(2):
+        assert undo.undo(path, {}) == []
+        assert sorted(each.name for each in tmp_path.iterdir()) == ["data"]
+        assert (tmp_path / "data").read_text() == "old"
+    assert undo.unfinished(path) == ""
+
+
+def test_one_that_ended_well_is_not_undone(tmp_path):
+    (tmp_path / "data").write_text("old")
+    log = undo.UndoLog(tmp_path / "restore.json", "x")
+    restore(tmp_path, log, None)
+    log.done()
+    assert undo.undo(tmp_path / "restore.json", {}) == []
+    assert (tmp_path / "data").read_text() == "new"
+
+
+def test_what_cannot_be_undone_is_told_and_tried_again(tmp_path):
+    path, fails = tmp_path / "restore.json", [True]
+    (tmp_path / "data").write_text("old")
+    log = undo.UndoLog(path, "x")
+    log.note("database", name="shop")
+    log.rename(tmp_path / "data", tmp_path / "data.before")
+
+    def names_back(step):
+        if fails:
+            fails.pop()
+            raise BackupError(f"{step['name']} is in use")
+
+    assert undo.undo(path, {"database": names_back}) == ["shop is in use"]
+    # The rest is back all the same.
+    assert (tmp_path / "data").read_text() == "old"
+    assert path.exists()
+    assert undo.undo(path, {"database": names_back}) == []
+    assert not path.exists()
