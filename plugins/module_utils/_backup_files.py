@@ -17,7 +17,8 @@ from ._backup_manifest import BackupError
 from ._backup_schema import quoted
 
 BUSY_SECONDS = 60.0
-CHANGED = "file changed as we read it"
+# Of all that tar ends with 1 for, a file that became shorter is what it does not hold: its end is made up.
+PADDED = "padding with zeros"
 
 
 def sqlite(component: Mapping[str, Any], folder: Path) -> Iterator[dict[str, Any]]:
@@ -82,11 +83,11 @@ def files(component: Mapping[str, Any], folder: Path) -> Iterator[dict[str, Any]
     argv += [f"--exclude={str(folder.parent).lstrip('/')}", "--", *(each.strip("/") or "." for each in there)]
     with path.open("xb") as out:
         rc, _out, said = execute(argv, component["name"], component["timeout"], None, out, accepted=(0, 1))
-    if rc == 1 and CHANGED not in said:
-        raise BackupError(f"{component['name']}: tar: {said}")
+    if rc == 1 and PADDED in said:
+        raise BackupError(f"{component['name']}: tar: {said}: back it up while nobody cuts it, or leave it out")
     entry = {"path": path, "component": "files", "kind": "tar", "source": {"paths": there}}
     entry["files"] = tar_members(path, component["timeout"])
-    # Each of them is in the archive, as it was at some moment; whoever restores it should know.
+    # What changed is in the archive as it was at some moment, and what was removed is not; who restores should know.
     yield {**entry, **({"warnings": [said]} if said else {})}
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Optional, Protocol
 
 from . import _backup_manifest as manifest
-from ._backup_host import read_json
 from ._backup_manifest import BackupError
 from ._backup_restore_apps import stopped
 from ._backup_restore_db import Restore, names_back
@@ -197,7 +196,7 @@ def _change(
             part.drop()
         raise
     start, log = time.monotonic(), UndoLog(store.journal, outcome.name)
-    with stopped(store.state, apps, say):
+    with stopped(store.stopped, apps, say):
         try:
             for name, part in parts:
                 say(f"{name}: takes the place of what was there")
@@ -217,14 +216,12 @@ def _change(
     outcome.down_seconds = time.monotonic() - start
 
 
-def put_back(config: Mapping[str, Any], say: Say) -> bool:
-    """What a restore that was killed had replaced. Returns whether there was one."""
+def put_back(config: Mapping[str, Any], recovered: Callable[[], list[str]], say: Say) -> list[str]:
+    """What a restore that was killed had replaced, and what it had stopped. A recovery puts back its own."""
     store = Store(config)
-    if not read_json(store.journal):
-        return False
     say("puts back what was there before the restore that was killed")
-    with stopped(store.state, config["apps"], say):
+    with stopped(store.stopped, config["apps"], say):
         problems = undo(store.journal, UNDO)
         if problems:
             raise BackupError(f"not everything could be put back: {'; '.join(problems)}. Mend that, and try again")
-    return True
+        return recovered()

@@ -14,7 +14,6 @@ from typing import Any
 from ._backup_host import execute, read_json, write_atomically
 from ._backup_manifest import BackupError
 
-STOPPED = "stopped.json"
 STOP_SECONDS = 180
 LABEL = "stack.shipshape.app"
 INFRA = "stack.shipshape.slot=infra"
@@ -26,9 +25,8 @@ class NotStartedError(BackupError):
 
 
 @contextmanager
-def stopped(state: Path, apps: Sequence[Mapping[str, Any]], say: Say) -> Iterator[None]:
+def stopped(path: Path, apps: Sequence[Mapping[str, Any]], say: Say) -> Iterator[None]:
     """Apps are stopped in their order and started in the other. Written down, as the restore may be killed."""
-    path = state / STOPPED
     earlier = read_json(path)
     there = set(_docker("ps", "--all", "--quiet", "--no-trunc"))
     units = earlier.get("units", []) + [unit for app in apps for unit in app["units"] if _is_active(unit)]

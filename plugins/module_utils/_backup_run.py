@@ -22,7 +22,6 @@ from ._backup_manifest import BackupError
 from ._backup_report import below, findings, metrics, refusal
 from ._backup_send import lacking, send
 from ._backup_sets import PASSED, Store, collect, new_set
-from ._backup_undo import unfinished
 
 MAKERS: dict[str, Callable[[Mapping[str, Any], Path], Iterator[dict[str, Any]]]] = {
     "postgresql": _backup_postgresql.back_up,
@@ -69,7 +68,7 @@ def run(config: Mapping[str, Any], schedule: str, say: Say, verify: Optional[str
         report.name, report.size = make(config, store, schedule, say)
     except (BackupError, OSError) as exc:
         report.errors.append(_said(exc))
-    if left := unfinished(store.journal):
+    if left := store.unfinished():
         report.errors.append(left)
     if report.name:
         _afterwards(config, store, report, say, verify)

@@ -82,6 +82,26 @@ class Store:
         """What a restore is replacing; it is there after one that was killed, too."""
         return self.state / "restore.json"
 
+    @property
+    def recovery(self) -> Path:
+        """What a recovery to a point in time is replacing."""
+        return self.state / "pitr-restore.json"
+
+    @property
+    def stopped(self) -> Path:
+        """The apps that a restore has stopped, and not yet started."""
+        return self.state / "stopped.json"
+
+    def unfinished(self) -> str:
+        """What is to be said of a restore that was killed; empty if none was. It stops the apps before all else."""
+        if not any(each.exists() for each in (self.journal, self.recovery, self.stopped)):
+            return ""
+        what = read_json(self.journal).get("what")
+        return (
+            f"a restore{f' of {what}' if what else ''} was killed while it replaced things:"
+            " `shipshape restore mend` puts back what was there before, and starts what was stopped"
+        )
+
     def remove(self, name: str) -> None:
         """First under a name that is no set's, so that a removal that was cut short leaves no half of one."""
         manifest.began(name)

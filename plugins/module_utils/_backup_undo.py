@@ -3,13 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a restore replaces, written down before it is done: undone by the one that fails, or by the next after a kill.
 
-A step that was written down and not done is undone, too: each of them looks at what is there.
+A step that was written down and not done is undone, too: each looks at what is there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,38 +48,36 @@ class UndoLog:
         self.path.unlink(missing_ok=True)
 
 
-def unfinished(path: Path) -> str:
-    """What is to be said of a restore that was killed; empty if none was."""
-    left = read_json(path)
-    if not left:
-        return ""
-    return (
-        f"a restore of {left['what']} was killed while it replaced things:"
-        " `shipshape restore mend` puts back what was there before"
-    )
-
-
 def undo(path: Path, other: Mapping[str, Callable[[Step], None]]) -> list[str]:
     """Take the steps of a log back, newest first; `other` knows the kinds that are not of files.
 
-    Returns what could not be undone; the log stays then, as all of it can be tried again.
+    Returns what could not be undone: that stays in the log, and can be tried again. What was undone leaves it at once,
+    as a second time would remove the old file that has its name back.
     """
-    steps = read_json(path).get("steps", [])
+    left = read_json(path)
     kinds = {"rename": _rename_back, "made": _unmake, "service": _start, **other}
-    problems = list(_tried(_stop, [each for each in steps if each["kind"] == "service"]))
-    for step in reversed(steps):
-        problems += _tried(kinds[step["kind"]], [step])
+    steps: list[Step] = left.get("steps", [])
+    problems = [said for each in steps if each["kind"] == "service" for said in _tried(_stop, each)]
+    kept: list[Step] = []
+    while steps:
+        *steps, step = steps
+        said = _tried(kinds[step["kind"]], step)
+        problems += said
+        # Its data may be among what could not be put back, so it is stopped for the next attempt, too.
+        if said or (problems and step["kind"] == "service"):
+            kept.insert(0, step)
+        write_atomically(path, json.dumps({**left, "steps": [*steps, *kept]}))
     if not problems:
         path.unlink(missing_ok=True)
     return problems
 
 
-def _tried(action: Callable[[Step], None], steps: list[Step]) -> Iterator[str]:
-    for step in steps:
-        try:
-            action(step)
-        except (BackupError, OSError) as exc:
-            yield str(exc)
+def _tried(action: Callable[[Step], None], step: Step) -> list[str]:
+    try:
+        action(step)
+    except (BackupError, OSError) as exc:
+        return [str(exc)]
+    return []
 
 
 def systemctl(verb: str, unit: str) -> None:

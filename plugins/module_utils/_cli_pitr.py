@@ -22,7 +22,6 @@ from ._backup_host import BusyError, gentle, one_at_a_time, write_atomically
 from ._backup_manifest import BackupError
 from ._backup_notify import message, tell
 from ._backup_restore import Outcome
-from ._backup_restore_apps import stopped
 from ._backup_sets import Store
 
 HELP = "base backups and WAL by pgBackRest, for any point in time"
@@ -123,9 +122,13 @@ def _tell(config: Mapping[str, Any], what: str, errors: Sequence[str], found: Se
 
 
 def configure_restore(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--target-time", metavar="TIME", help="such as '2026-11-26 02:00:00+00'")
-    what.add_argument("--mend", action="store_true", help="only put back what a recovery that was killed has left")
+    parser.add_argument("--target-time", metavar="TIME", required=True, help="such as '2026-11-26 02:00:00+00'")
+
+
+def mend(config: Mapping[str, Any], wait: float, say: Callable[[str], None]) -> list[str]:
+    """What a recovery that was killed has left. Its apps are started by whoever has stopped them anew."""
+    with one_at_a_time("restore pitr", wait, host.LOCK):
+        return restore.put_back(Store(config), say, keep=True)
 
 
 def recover(
@@ -136,21 +139,11 @@ def recover(
 ) -> Outcome:
     """With the lock of restores held."""
     pitr, store = host.settings(config), Store(config)
-    store.prepare()
     with one_at_a_time("restore pitr", arguments.wait, host.LOCK):
-        mended = bool(host.read_json(store.state / host.JOURNAL))
-        notes = restore.put_back(store, say, keep=True)
-        if mended:
-            with stopped(store.state, [], say):
-                pass  # starts the apps that it had stopped
-        if arguments.mend:
-            notes.insert(0, "the data of before is back" if mended else "nothing was left of a recovery")
-            return Outcome("", notes=notes)
         target = plan.moment(arguments.target_time)
         plan.base_of(host.info(pitr["stanza"]), target, time.time(), host.timelines(store))
         confirm(f"all databases of port {pitr['port']} will be as they were at {plan.short(target)}", "recover")
         outcome = restore.recover(config, target, say)
-        outcome.notes += notes
         say("makes a new full backup")
         try:
             host.back_up(pitr["stanza"], "full")

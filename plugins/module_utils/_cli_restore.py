@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import syslog
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     stop_on_signals()
     try:
         with one_at_a_time(f"restore {arguments.action}", arguments.wait):
-            # A new restore over half of an old one would keep that half as what was there before.
-            mended = put_back(config, say)
-            outcome = arguments.action_of(arguments, config, mended)
+            outcome = arguments.action_of(arguments, config)
     except BusyError as exc:
         sys.stderr.write(f"shipshape: {exc}\n")
         return BUSY
@@ -154,13 +153,27 @@ def confirm(arguments: argparse.Namespace, what: str, word: str) -> None:
         raise BackupError("nothing was done")
 
 
-def _mend(_arguments: argparse.Namespace, _config: dict[str, Any], mended: bool) -> Outcome:
-    return Outcome("", notes=["what was there before is back" if mended else "nothing was left of a restore"])
+def _mend(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
+    store = Store(config)
+    left = store.unfinished()
+    if not left:
+        return Outcome("", notes=["nothing was left of a restore"])
+    confirm(arguments, f"{left}. What was written since then is lost", "mend")
+    recovered = partial(_cli_pitr.mend, config, arguments.wait, say) if store.recovery.exists() else list
+    return Outcome("", notes=["what was there before is back", *put_back(config, recovered, say)])
 
 
-def _db(arguments: argparse.Namespace, config: dict[str, Any], _mended: bool) -> Outcome:
+def _ready(config: dict[str, Any]) -> Store:
+    """A restore over half of another one would keep that half as what was there before."""
     store = Store(config)
     store.prepare()
+    if left := store.unfinished():
+        raise BackupError(f"nothing was done, as {left}")
+    return store
+
+
+def _db(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
+    store = _ready(config)
     database, name = arguments.database, arguments.set
     if "/" in database:
         if name:
@@ -185,9 +198,8 @@ def _file(arguments: argparse.Namespace, config: dict[str, Any], path: Path) -> 
     return restore_file(config, component, path, found, target, say)
 
 
-def _full(arguments: argparse.Namespace, config: dict[str, Any], _mended: bool) -> Outcome:
-    store = Store(config)
-    store.prepare()
+def _full(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
+    store = _ready(config)
     store.read(arguments.set)
     names = [each["name"] for each in config["components"]]
     if unknown := sorted(set(arguments.requested) - set(names)):
@@ -204,5 +216,6 @@ def _full(arguments: argparse.Namespace, config: dict[str, Any], _mended: bool) 
     return restore_full(config, arguments.set, Wanted(arguments.only, arguments.requested), say)
 
 
-def _pitr(arguments: argparse.Namespace, config: dict[str, Any], _mended: bool) -> Outcome:
+def _pitr(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
+    _ready(config)
     return _cli_pitr.recover(arguments, config, lambda what, word: confirm(arguments, what, word), say)

@@ -24,7 +24,7 @@ from ._postgresql_cluster import OWNER, Cluster
 
 LOCK = "/run/shipshape-pitr.lock"
 # What a recovery that is under way remembers, and which timelines there were.
-JOURNAL, TIMELINES = "pitr-restore.json", "pitr-timelines.json"
+TIMELINES = "pitr-timelines.json"
 BACKUP_SECONDS = 86400
 # Its second line says which repository, and why.
 ERROR = re.compile(r"P\d\d +ERROR: (.*(?:\n {9,}.*)?)")
@@ -160,7 +160,7 @@ def look(config: Mapping[str, Any], seconds: int) -> plan.Seen:
             unknown.append(f"the repository cannot be read: {seen['repository'].message}")
     except (BackupError, ValueError) as exc:
         unknown.append(str(exc))
-    left = read_json(Store(config).state / JOURNAL)
+    left = read_json(Store(config).recovery)
     return plan.Seen(
         now=time.time(),
         repository_free=free(pitr["repository"]) if pitr["repository"] else None,

@@ -232,7 +232,7 @@ def _findings(seen: Seen) -> Iterator[dict[str, str]]:
     for each in seen.unknown:
         yield _finding("NOT_READABLE", each, "nothing is known until this is put right")
     if seen.left:
-        yield _finding("RESTORE_LEFT", seen.left, "`shipshape restore pitr --mend` puts back what was there before")
+        yield _finding("RESTORE_LEFT", seen.left, "`shipshape restore mend` puts back what was there before")
     yield from _archiving(seen)
     yield from _gap(seen)
     yield from _stale(seen)

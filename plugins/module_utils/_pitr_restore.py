@@ -56,8 +56,8 @@ def recover(config: Mapping[str, Any], target: float, say: Say) -> Outcome:
         "port": pitr["port"],
     }
     down = time.monotonic()
-    with stopped(store.state, config["apps"], say):
-        write_atomically(store.state / host.JOURNAL, json.dumps(left) + "\n")
+    with stopped(store.stopped, config["apps"], say):
+        write_atomically(store.recovery, json.dumps(left) + "\n")
         try:
             _restore(pitr["stanza"], cluster, left, base, target, timeline, say)
             _prove(config, cluster, timeline, target, outcome)
@@ -71,7 +71,7 @@ def recover(config: Mapping[str, Any], target: float, say: Say) -> Outcome:
                 raise BackupError(f"{exc}. {problem}") from None
             raise BackupError(f"{exc}. The database is as it was") from None
         # From here on the new one is the database.
-        (store.state / host.JOURNAL).unlink()
+        store.recovery.unlink()
     outcome.down_seconds = time.monotonic() - down
     outcome.restored.append(f"the cluster {cluster.version}/{cluster.name} to {plan.short(target)}")
     outcome.notes.append(f"the data of before is kept as {left['before']}; remove it when you do not need it any more")
@@ -204,7 +204,7 @@ def put_back(store: Store, say: Say, keep: bool = False) -> list[str]:
 
     C(keep): the server may have run in the new data without us, after a power cut, and people may have written to it.
     """
-    path = store.state / host.JOURNAL
+    path = store.recovery
     left = read_json(path)
     if not left:
         return []
@@ -225,7 +225,7 @@ def put_back(store: Store, say: Say, keep: bool = False) -> list[str]:
     except (BackupError, ConfigError, OSError) as exc:
         raise BackupError(
             f"What was there before could not be put back: {exc}. It is in {before if before.exists() else data};"
-            " `shipshape restore pitr --mend` tries again"
+            " `shipshape restore mend` tries again"
         ) from None
     return notes
 

@@ -260,6 +260,20 @@ http.server.HTTPServer(("127.0.0.1", 8099), Handler).serve_forever()
 """
 
 
+@pytest.mark.parametrize(("change", "rc", "words"), [("rm -f", 0, ""), ("truncate -s 0", 1, "padding with zeros")])
+def test_files_that_change_while_they_are_read(host, change, rc, words):
+    """One that is gone is not in the set, which says so; of one that was cut the set would hold made-up bytes."""
+    configure(host, components=[{"name": "many", "type": "files", "paths": ["/srv/many"]}])
+    make = "rm -rf /srv/many; mkdir /srv/many; for n in 1 2 3 4; do head -c 40M /dev/urandom >/srv/many/$n; done"
+    begun = "find /var/backups/shipshape/sets/*.partial -name 'files-many*' -size +1M 2>/dev/null | grep -q ."
+    during = f"{make}; (until {begun}; do sleep 0.05; done; {change} /srv/many/*) &"
+    found, names, said = backup(host, before=during, after="wait; rm -rf /srv/many")
+    assert (found, words in said) == (rc, True), said
+    if not rc:
+        manifest = json.loads(host(f"cat /var/backups/shipshape/sets/{names[-1]}/manifest.json"))
+        assert "File removed before we read it" in manifest["artefacts"][0]["warnings"][0]
+
+
 def test_who_is_to_be_told_is_told(host):
     host("DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends curl dma >/dev/null 2>&1")
     unit = "systemd-run --quiet --unit=told -p StandardOutput=append:/root/told python3 /root/listen.py"

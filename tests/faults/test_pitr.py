@@ -208,21 +208,13 @@ def test_what_a_killed_recovery_left_is_mended(host, times, moment):
     assert "restored the cluster" not in said
     assert "pitr-restore.json" in host("ls /var/lib/shipshape/backup")
     assert "RESTORE_LEFT" in check(host)[1]
-    rc, said = command(host, "restore pitr --mend")
-    assert (rc, "the data of before is back" in said) == (0, True), said
+    rc, said = command(host, f"restore pitr --target-time '{times[1]}' --yes")
+    assert (rc, "`shipshape restore mend`" in said) == (1, True), said
+    rc, said = command(host, "restore mend --yes")
+    assert (rc, "what was there before is back" in said) == (0, True), said
     host(f"rm -rf {DATA}/main.unfinished-*")
     assert state(host) == before
     is_fine(host)
-
-
-def test_a_recovery_after_a_killed_one_mends_it_first(host, times):
-    kill = "until grep -q 'restores 2' /tmp/killed; do sleep 0.02; done; kill -9 $pid; wait $pid || true"
-    host(f"shipshape restore pitr --target-time '{times[0]}' --yes > /tmp/killed 2>&1 & pid=$!\n{kill}")
-    rc, said = command(host, f"restore pitr --target-time '{times[2]}' --yes")
-    assert rc == 0, said
-    assert "puts back what was there before" in said
-    assert host(ROWS).strip() == "1,2,3"
-    host(f"rm -rf {DATA}/main.unfinished-* {DATA}/main.before-*")
 
 
 def test_an_archive_that_fails_is_told_and_fills_no_disk(host, times):

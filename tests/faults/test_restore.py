@@ -8,7 +8,7 @@ import json
 import pytest
 
 from .conftest import Group
-from .test_backup import COPY, READY, SETUP, configure, is_fine
+from .test_backup import BASE, COPY, READY, SETUP, configure, is_fine
 
 SETS = "/var/backups/shipshape/sets"
 PSQL = "cd /; runuser -u postgres -- psql -XqAt"
@@ -17,6 +17,8 @@ MORE = f"""
 mkdir -p /srv/dumps /srv/guide /var/lib/prometheus/node-exporter; chown postgres /srv/dumps /srv/guide; cd /
 apt-get install -yqq --no-install-recommends cron >/dev/null 2>&1
 {PSQL} -d shop -c "CREATE SEQUENCE numbers OWNED BY orders.id" -c "ALTER TABLE orders ADD PRIMARY KEY (id)"
+# A group that no object names, so that no dump of the database does.
+{PSQL} -c "CREATE ROLE staff" -c "GRANT staff TO shop"
 """
 
 
@@ -234,10 +236,16 @@ def test_the_host_is_asked_how_it_is_after_a_restore(host, port, status):
 
 
 @pytest.mark.parametrize(
-    "said_last", ["redis-6379.rdb: restored", "postgresql-shop.dump: takes", "redis-6379.rdb: takes"]
+    ("words", "file"),
+    [
+        ("redis-6379.rdb: restored", "/tmp/out"),
+        ("database", "/var/lib/shipshape/backup/restore.json"),
+        ("service", "/var/lib/shipshape/backup/restore.json"),
+        ("dump.rdb.before-", "/var/lib/shipshape/backup/restore.json"),
+    ],
 )
-def test_a_restore_that_is_killed_is_told_and_made_good(host, said_last):
-    """Wherever it is hit: each part is the old or the new one, nothing is stopped for good, and the next run knows."""
+def test_a_restore_that_is_killed_is_told_and_put_back(host, words, file):
+    """Wherever it is hit: each part is the old or the new one, the next run knows, and one command puts it back."""
     configure(host, apps=[{"name": "shop", "databases": ["shop"], "units": ["shop.service"], "containers": False}])
     unit = "[Service]\nExecStart=sleep infinity\n"
     host(f"printf '{unit}' >/etc/systemd/system/shop.service; systemctl daemon-reload; systemctl start shop")
@@ -245,18 +253,132 @@ def test_a_restore_that_is_killed_is_told_and_made_good(host, said_last):
     before = rows(host)
     host(f"{PSQL} -d shop -c 'DELETE FROM orders WHERE id <= 7'; redis-cli set since 1 >/dev/null")
     start = f": >/tmp/out; shipshape restore full {name} --yes --no-safety >/tmp/out 2>&1 & pid=$!"
-    wait = f"until grep -q '{said_last}' /tmp/out; do sleep 0.01; done"
+    wait = f"until grep -qs '{words}' {file}; do sleep 0.01; done"
     host(f'{start}; timeout 30 sh -c "{wait}"; kill -9 $pid; wait $pid || true; sleep 1')
-    host(f"systemctl start redis-server; {READY}")
-    assert rows(host) in (before, before - 7)
-    begun = said_last.endswith("takes")
+    begun = file != "/tmp/out"
+    only = [each for each in BASE["components"] if each["type"] == "sqlite"]
+    configure(host, components=only)
     rc, said, _seen = tried(host, "shipshape backup run --schedule daily")
-    assert (rc, "was killed while it replaced" in said) == (int(begun), begun), said
-    rc, said, _seen = tried(host, f"shipshape restore full {name} --yes --no-safety", "systemctl is-active shop")
-    assert (rc, _seen) == (0, "active"), said
+    assert (rc, "`shipshape restore mend`" in said) == (int(begun), begun), said
+    configure(host, apps=[{"name": "shop", "databases": ["shop"], "units": ["shop.service"], "containers": False}])
+    rc, said, seen = tried(host, "shipshape restore mend --yes", f"{READY}; redis-cli get since")
+    assert (rc, seen) == (0, "1"), said
+    assert ("what was there before is back" if begun else "nothing was left of a restore") in said
+    assert rows(host) == before - 7
+    # Whoever only wants the set again need not mend first, and the app is up.
+    host(f'{start}; timeout 30 sh -c "{wait}"; kill -9 $pid; wait $pid || true; sleep 1')
+    rc, said, seen = tried(host, f"shipshape restore full {name} --yes --no-safety", "systemctl is-active shop")
+    assert (rc, seen) == (0, "active"), said
     assert (rows(host), host("redis-cli exists since").strip()) == (before, "0")
     is_fine(host)
     host("systemctl stop shop; rm /etc/systemd/system/shop.service")
+
+
+def test_a_restore_that_fails_late_undoes_all_of_it(host):
+    """The last part fails: files that the others brought, names of databases and Redis are as they were."""
+    configure(host, components=[*BASE["components"][:3], {"name": "mine", "type": "files", "paths": ["/srv/mine"]}])
+    host("rm -rf /srv/mine; mkdir /srv/mine; echo old | tee /srv/mine/a /srv/mine/b /srv/mine/z")
+    name = is_fine(host)[-1]
+    # One is gone, one has other content, and a folder is where a file was, which tar does not replace.
+    host("cd /srv/mine; rm a z; echo new >b; mkdir z; touch z/kept; redis-cli set since 1; "
+         f"sqlite3 /srv/app.db 'DELETE FROM t'; {PSQL} -d shop -c 'DELETE FROM orders WHERE id <= 7'")  # fmt: skip
+    look = (
+        "cd /srv/mine; find . | sort; cat b; redis-cli get since; sqlite3 /srv/app.db 'SELECT count(*) FROM t';"
+        f" {PSQL} -d shop -c 'SELECT count(*) FROM orders'; {PSQL} -l | cut -d'|' -f1; systemctl is-active redis-server"
+    )
+    before = host(look)
+    rc, said, seen = tried(host, f"shipshape restore full {name} --yes --no-safety", look)
+    assert rc == 1, said
+    assert "srv/mine/z: Cannot open" in said
+    assert "could not be put back" not in said
+    assert seen == before.strip()
+    host("rm -r /srv/mine/z")
+    rc, said, seen = tried(host, f"shipshape restore full {name} --yes --no-safety", "cat /srv/mine/*")
+    assert (rc, seen.split()) == (0, ["old"] * 3), said
+
+
+def test_redis_that_does_not_come_up_is_restored(host):
+    name = is_fine(host)[-1]
+    keys = host("redis-cli dbsize").strip()
+    host("systemctl stop redis-server; echo broken >/var/lib/redis/dump.rdb")
+    command = f"shipshape restore full {name} --only redis --yes"
+    rc, said, _seen = tried(host, command)
+    assert (rc, "With --no-safety none is made" in said) == (1, True), said
+    rc, said, seen = tried(host, f"{command} --no-safety", "redis-cli dbsize")
+    assert (rc, seen) == (0, keys), said
+
+
+def test_the_oldest_of_the_sets_from_before_restores_is_not_pruned_by_its_own_restore(host):
+    parts = [{"name": "app", "type": "sqlite", "path": "/srv/app.db"}]
+    configure(host, components=parts)
+    for _each in range(3):
+        host("sleep 1; shipshape backup run --schedule safety --quiet")
+    safety = [each["id"] for each in json.loads(host("shipshape backup list --json"))["sets"]
+              if each["schedule"] == "safety"]  # fmt: skip
+    host("sqlite3 /srv/app.db 'INSERT INTO t VALUES (9)'")
+    rc, said, seen = tried(host, f"shipshape restore full {safety[-1]} --yes", f"ls {SETS}")
+    assert rc == 0, said
+    assert set(safety) <= set(seen.split())
+    # The next run of a schedule prunes them.
+    is_fine(host)
+    assert safety[-1] not in host(f"ls {SETS}").split()
+
+
+# Copies, of which a restore on another host lives
+
+
+def test_a_fleet_of_one_name(host):
+    """A new host that has the name of a lost one, or two that were given the same, do not write behind each other."""
+    parts = [{"name": "app", "type": "sqlite", "path": "/srv/app.db"}]
+    copy = {**COPY, "name": "fleet", "repository": "/srv/fleet"}
+    configure(host, copies=[copy], copies_min=2, components=parts)
+    good = is_fine(host)[-1]
+    new = {"folder": "/var/backups/new", "state_folder": "/var/lib/shipshape/new"}
+    configure(host, copies=[copy], copies_min=2, components=parts, **new)
+    rc, said, _seen = tried(host, "shipshape backup run --schedule daily")
+    assert (rc, "it holds 1 sets of db1, and this host remembers none of them" in said) == (1, True), said
+    assert host("shipshape backup list --target fleet").split()[0] == good
+    assert host("shipshape backup fetch --target fleet").strip() == good
+    host("sleep 1; shipshape backup run --schedule daily --quiet")
+    # Where nothing is to be brought home, somebody says so.
+    newer = {"folder": "/var/backups/newer", "state_folder": "/var/lib/shipshape/newer"}
+    configure(host, copies=[copy], copies_min=2, components=parts, **newer)
+    host("shipshape backup adopt fleet; sleep 1; shipshape backup run --schedule daily --quiet")
+    assert len(host("shipshape backup list --target fleet").splitlines()) == 3
+    host("rm -rf /var/backups/new* /var/lib/shipshape/new* /srv/fleet")
+
+
+def test_a_copy_that_failed_is_made_up_for(host):
+    copy = {**COPY, "name": "late", "repository": "/srv/late"}
+    configure(host, copies=[copy], copies_min=2)
+    is_fine(host)
+    host("mv /srv/late /srv/gone")
+    rc, said, _seen = tried(host, "shipshape backup run --schedule daily --quiet")
+    assert rc == 1, said
+    host("mv /srv/gone /srv/late")
+    newest = json.loads(host("shipshape backup list --json"))["sets"][0]["id"]
+    rc, said, seen = tried(host, "shipshape backup run --missed --quiet", "shipshape backup list --target late")
+    assert rc == 0, said
+    assert newest in seen
+    names = host(f"ls {SETS}")
+    # Nothing lacks, nothing is done.
+    rc, said, seen = tried(host, "shipshape backup run --missed --quiet", f"ls {SETS}")
+    assert (rc, said, seen) == (0, "", names.strip())
+
+
+def test_a_set_is_proven_as_soon_as_it_is_made(host):
+    daily = {**BASE["schedules"]["daily"], "verify": "restore"}
+    configure(host, schedules={"daily": daily})
+    is_fine(host)
+    newest = json.loads(host("shipshape backup list --json"))["sets"][0]
+    assert (newest["verified"]["verdict"], newest["verified"]["level"]) == ("passed", "restore"), newest
+    # What this host cannot look at is told, and is no failure of the run; who asks for it wants to know.
+    program = "/usr/lib/postgresql/17/bin/initdb"
+    host(f"mv {program} {program}.gone")
+    rc, said, _seen = tried(host, "shipshape backup run --schedule daily")
+    asked, _said, _seen = tried(host, "shipshape backup run --schedule daily --verify")
+    host(f"mv {program}.gone {program}")
+    assert (rc, "UNVERIFIED" in said, asked) == (0, True, 1), said
 
 
 # The guides

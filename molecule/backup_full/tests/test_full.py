@@ -18,6 +18,7 @@ def test_round(host):
     name = made.stdout.strip()
     found = json.loads(host.check_output("shipshape backup list --json"))["sets"][0]
     assert (found["id"], found["host"], found["copies"], found["targets"]) == (name, "shop-1", 3, ["beside", "disk"])
+    assert (found["verified"]["verdict"], found["verified"]["level"]) == ("passed", "checksum")
     assert found["artefacts"] == ["files-settings.tar.gz", "command-packages"]
     assert host.check_output(f"head -c 21 /srv/disk/shop-1/often/{name}/manifest.json.age") == "age-encryption.org/v1"
     host.check_output(f"rm -r /srv/backups/sets/{name}; rm -r /etc/apt/apt.conf.d")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 
 import pytest
 from ansible_collections.shipshape.stack.plugins.module_utils import _backup_undo as undo
@@ -35,13 +36,12 @@ def test_wherever_it_is_cut_off_the_old_is_back(tmp_path, cut):
     log = undo.UndoLog(path, "20261126T020000Z")
     with contextlib.suppress(Killed):
         restore(tmp_path, log, cut)
-    if path.exists():
-        assert "a restore of 20261126T020000Z was killed" in undo.unfinished(path)
+    assert json.loads(path.read_text())["what"] == "20261126T020000Z" if cut else not path.exists()
     for _twice in range(2):
         assert undo.undo(path, {}) == []
         assert sorted(each.name for each in tmp_path.iterdir()) == ["data"]
         assert (tmp_path / "data").read_text() == "old"
-    assert undo.unfinished(path) == ""
+    assert not path.exists()
 
 
 def test_one_that_ended_well_is_not_undone(tmp_path):
@@ -70,4 +70,44 @@ def test_what_cannot_be_undone_is_told_and_tried_again(tmp_path):
     assert (tmp_path / "data").read_text() == "old"
     assert path.exists()
     assert undo.undo(path, {"database": names_back}) == []
+    assert not path.exists()
+
+
+def test_a_second_attempt_leaves_alone_what_the_first_has_put_back(tmp_path):
+    """The old file has its name again, and the step that made the new one of that name must not be undone twice."""
+    path, fails = tmp_path / "restore.json", [True]
+    (tmp_path / "data").write_text("old")
+    log = undo.UndoLog(path, "x")
+    log.note("database", name="shop")
+    restore(tmp_path, log, None)
+
+    def names_back(_step):
+        if fails:
+            fails.pop()
+            raise BackupError("in use")
+
+    assert undo.undo(path, {"database": names_back}) == ["in use"]
+    assert [each["kind"] for each in json.loads(path.read_text())["steps"]] == ["database"]
+    assert undo.undo(path, {"database": names_back}) == []
+    assert (tmp_path / "data").read_text() == "old"
+
+
+def test_a_service_is_stopped_again_while_its_data_are_not_back(tmp_path, monkeypatch):
+    said, fails = [], [True, True]
+    monkeypatch.setattr(undo, "systemctl", lambda verb, unit: said.append(verb))
+    monkeypatch.setattr(undo, "execute", lambda *_words, **_more: None)
+
+    def fail(_step):
+        if fails:
+            fails.pop()
+            raise BackupError("no room")
+
+    path = tmp_path / "restore.json"
+    log = undo.UndoLog(path, "x")
+    log.stop("redis-server.service")
+    log.note("files")
+    for problems in (["no room"], ["no room"], []):
+        said.clear()
+        assert undo.undo(path, {"files": fail}) == problems
+        assert said == ["stop", "start"]
     assert not path.exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible_collections.shipshape.stack.plugins.module_utils import _verify_work as work
 
@@ -21,5 +23,5 @@ def test_only_what_is_marked_and_nobodys_goes(tmp_path, prefix):
 
 def test_a_workspace_goes_with_its_block(tmp_path):
     with work.workspace(str(tmp_path), work.UNPACKED, "decode") as folder:
-        assert work.alive(open(f"{folder}/{work.MARK}").read())
+        assert work.alive(Path(folder, work.MARK).read_text(encoding="utf-8"))
     assert list(tmp_path.iterdir()) == []
