@@ -26,6 +26,9 @@ def sqlite(component: Mapping[str, Any], folder: Path) -> Iterator[dict[str, Any
     source, path = component["path"], folder / f"sqlite-{component['name']}.db"
     if not os.path.isfile(source):
         raise BackupError(f"{component['name']}: there is no file {source}: correct its path")
+    if os.path.islink(source):
+        # A restore takes the place of the file, and not of a link in a release's folder.
+        source = os.path.realpath(source)
     try:
         # Not made where it is missing, and never written.
         live = sqlite3.connect(f"file:{quote(source)}?mode=ro", uri=True, timeout=BUSY_SECONDS)

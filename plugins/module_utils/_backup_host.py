@@ -22,6 +22,7 @@ from typing import IO, Any, Optional
 from ._backup_manifest import BackupError
 
 CHUNK = 1 << 20
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 # Of root's alone: in /run/lock anybody could hold them.
 LOCK = "/run/shipshape-backup.lock"
 SAID = 2000
@@ -59,8 +60,23 @@ def stop_on_signals() -> None:
     def stop(number: int, _frame: Any) -> None:
         raise StoppedError(f"stopped by signal {number}")
 
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, stop)
+
+
+@contextlib.contextmanager
+def unhurried() -> Iterator[None]:
+    """Signals are not heard: what is done here is ended. Programs that are started hear theirs as ever."""
+
+    def later(_number: int, _frame: Any) -> None:
+        pass
+
+    before = {number: signal.signal(number, later) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def as_user(user: str, argv: Sequence[str]) -> list[str]:

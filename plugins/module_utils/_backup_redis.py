@@ -21,7 +21,7 @@ from ._backup_manifest import BackupError
 EXPIRES = re.compile(r"^\[info\] (\d+) expires$", re.MULTILINE)
 KEYS = re.compile(r"^\[info\] (\d+) keys read$", re.MULTILINE)
 GOOD = "RDB looks OK!"
-SETTINGS = ("dir", "dbfilename", "appendonly", "appenddirname", "appendfilename")
+SETTINGS = ("dir", "dbfilename", "save", "appendonly", "appenddirname", "appendfilename")
 
 
 def read_secret(path: str) -> str:
@@ -51,9 +51,9 @@ def command(component: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
     return argv, {"REDISCLI_AUTH": secret, "VALKEYCLI_AUTH": secret}
 
 
-def ask(component: Mapping[str, Any], *words: str) -> str:
+def ask(component: Mapping[str, Any], *words: str, seconds: float = 60) -> str:
     argv, environment = command(component)
-    _rc, out, said = execute([*argv, *words], f"{component['name']}: {words[0]}", 60, environment=environment)
+    _rc, out, said = execute([*argv, *words], f"{component['name']}: {words[0]}", seconds, environment=environment)
     answer = out.decode("utf-8", "replace").strip()
     # The client ends with 0 whatever the server said.
     if answer.startswith(("NOAUTH", "WRONGPASS", "NOPERM", "LOADING", "ERR ")) or "AUTH failed" in said:

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any, Optional, Protocol
 
 from . import _backup_manifest as manifest
+from ._backup_host import unhurried
 from ._backup_manifest import BackupError
 from ._backup_restore_apps import stopped
 from ._backup_restore_db import Restore, names_back
 from ._backup_restore_file import FileRestore
-from ._backup_restore_rest import FilesRestore, RedisRestore, SqliteRestore, files_back
+from ._backup_restore_files import FilesRestore, files_back
+from ._backup_restore_rest import RedisRestore, SqliteRestore
 from ._backup_sets import Store
-from ._backup_undo import UndoLog, undo
+from ._backup_undo import UndoLog, put_aside, undo
 
 Say = Callable[[str], None]
 KINDS = {"pg_custom": "postgresql", "redis_rdb": "redis", "sqlite": "sqlite", "tar": "files"}
@@ -31,6 +33,7 @@ class Part(Protocol):
     def prepare(self) -> None: ...
     def swap(self, log: UndoLog) -> None: ...
     def drop(self) -> None: ...
+    def done(self) -> None: ...
 
 
 @dataclass
@@ -196,14 +199,15 @@ def _change(
             part.drop()
         raise
     start, log = time.monotonic(), UndoLog(store.journal, outcome.name)
-    with stopped(store.stopped, apps, say):
+    with stopped(store, apps, say):
         try:
             for name, part in parts:
                 say(f"{name}: takes the place of what was there")
                 part.swap(log)
                 outcome.restored.append(name)
         except BaseException as exc:
-            problems = undo(store.journal, UNDO)
+            with unhurried():
+                problems = undo(store.journal, UNDO)
             if problems:
                 raise BackupError(
                     f"{exc}; and not everything could be put back: {'; '.join(problems)}."
@@ -213,15 +217,26 @@ def _change(
                 part.drop()
             raise
         log.done()
+        for _name, part in parts:
+            part.done()
     outcome.down_seconds = time.monotonic() - start
 
 
-def put_back(config: Mapping[str, Any], recovered: Callable[[], list[str]], say: Say) -> list[str]:
+def put_back(config: Mapping[str, Any], recovered: Callable[[], list[str]], give_up: bool, say: Say) -> list[str]:
     """What a restore that was killed had replaced, and what it had stopped. A recovery puts back its own."""
     store = Store(config)
+    if not store.replaced():
+        with stopped(store, config["apps"], say):
+            return ["that restore had replaced nothing, or had come to its end: what it had stopped is started"]
     say("puts back what was there before the restore that was killed")
-    with stopped(store.stopped, config["apps"], say):
-        problems = undo(store.journal, UNDO)
-        if problems:
-            raise BackupError(f"not everything could be put back: {'; '.join(problems)}. Mend that, and try again")
-        return recovered()
+    with stopped(store, config["apps"], say):
+        with unhurried():
+            problems = undo(store.journal, UNDO)
+        if problems and not give_up:
+            raise BackupError(
+                f"not everything could be put back: {'; '.join(problems)}. Mend that, and try again, or leave it as it"
+                " is by `shipshape restore mend --give-up`"
+            )
+        put_aside(store.journal, lambda kept: problems.append(f"the log of it is {kept}"))
+        notes = recovered()
+    return ["given up: " + "; ".join(problems) if problems else "what was there before is back", *notes]

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ._backup_host import execute, read_json, write_atomically
+from ._backup_host import execute, read_json, unhurried, write_atomically
 from ._backup_manifest import BackupError
+from ._backup_sets import Store
+from ._backup_undo import is_active
 
 STOP_SECONDS = 180
 LABEL = "stack.shipshape.app"
@@ -25,11 +27,13 @@ class NotStartedError(BackupError):
 
 
 @contextmanager
-def stopped(path: Path, apps: Sequence[Mapping[str, Any]], say: Say) -> Iterator[None]:
+def stopped(store: Store, apps: Sequence[Mapping[str, Any]], say: Say) -> Iterator[None]:
     """Apps are stopped in their order and started in the other. Written down, as the restore may be killed."""
+    path = store.stopped
     earlier = read_json(path)
     there = set(_docker("ps", "--all", "--quiet", "--no-trunc"))
-    units = earlier.get("units", []) + [unit for app in apps for unit in app["units"] if _is_active(unit)]
+    known = earlier.get("units", [])
+    units = known + [each for app in apps for each in app["units"] if each not in known and is_active(each)]
     # What a killed restore had stopped may have been replaced by a release since.
     containers = [each for each in earlier.get("containers", []) if each in there] + [
         each for app in apps if app["containers"] for each in _containers(app["name"])
@@ -45,28 +49,28 @@ def stopped(path: Path, apps: Sequence[Mapping[str, Any]], say: Say) -> Iterator
             execute(["docker", "stop", *containers], "stop the apps", STOP_SECONDS)
         yield
     except BaseException:
-        for problem in _start(units, containers, path):
+        for problem in _start(units, containers):
             say(problem)
+        if not store.replaced():
+            path.unlink(missing_ok=True)
         raise
-    problems = list(_start(units, containers, path))
+    problems = _start(units, containers)
+    path.unlink(missing_ok=True)
     if problems:
         raise NotStartedError("; ".join(problems))
 
 
-def _start(units: Sequence[str], containers: Sequence[str], path: Path) -> Iterator[str]:
+def _start(units: Sequence[str], containers: Sequence[str]) -> list[str]:
     """Each on its own, so that one that is broken does not keep the others down. What failed is told."""
+    problems = []
     for argv in (*(["docker", "start", each] for each in reversed(containers)),
                  *(["systemctl", "start", each] for each in reversed(units))):  # fmt: skip
-        try:
-            execute(argv, "start the apps", STOP_SECONDS)
-        except BackupError as exc:
-            yield str(exc)
-    path.unlink(missing_ok=True)
-
-
-def _is_active(unit: str) -> bool:
-    rc, _out, _said = execute(["systemctl", "is-active", "--quiet", unit], unit, 60, accepted=tuple(range(8)))
-    return rc == 0
+        with unhurried():
+            try:
+                execute(argv, "start the apps", STOP_SECONDS)
+            except BackupError as exc:
+                problems.append(str(exc))
+    return problems
 
 
 def _containers(app: str) -> list[str]:

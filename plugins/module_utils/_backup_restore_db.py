@@ -145,6 +145,9 @@ class Restore:
         with contextlib.suppress(BackupError), postgresql.connected(self.component, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE IF EXISTS {quoted(self.fresh)} WITH (FORCE)")
 
+    def done(self) -> None:
+        """Its name was taken by the fresh one."""
+
     def swap(self, log: UndoLog) -> None:
         """Both names change in one transaction: there is no moment with none, and none with a wrong one."""
         with postgresql.connected(self.component, self.elsewhere, autocommit=True) as connection:
@@ -163,7 +166,8 @@ def names_back(step: Mapping[str, Any]) -> None:
     name, fresh, before = step["name"], step["fresh"], step["before"]
     with postgresql.connected(step["component"], step["elsewhere"], autocommit=True) as connection:
         there = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
-        if fresh not in there and name in there:
+        # Not once it has its name back: the DROP of a mend that was killed ends without it.
+        if fresh not in there and name in there and (not before or before in there):
             _rename(connection, [(name, fresh), *([(before, name)] if before else [])])
         connection.execute(f"DROP DATABASE IF EXISTS {quoted(fresh)} WITH (FORCE)")
 

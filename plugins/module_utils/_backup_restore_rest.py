@@ -1,29 +1,28 @@
 # Copyright (c) the shipshape.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Restore what is no database of PostgreSQL: Redis with its append-only file, SQLite, files. Each can be undone."""
+"""Restore Redis with its append-only file, and SQLite. Each can be undone."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from . import _backup_manifest as manifest
 from . import _backup_redis as redis
 from ._backup_files import sqlite_facts
-from ._backup_host import execute, need_space, put_file, remove, sync_folder
+from ._backup_host import execute, need_space, put_file, sync_folder
 from ._backup_manifest import BackupError
 from ._backup_sets import check_artefact
 from ._backup_undo import UndoLog, systemctl
 
 START_SECONDS = 600
 HERE = ("", "localhost", "127.0.0.1", "::1")
-# Of files, beside their mode and times.
-KEPT = ("--acls", "--xattrs", "--numeric-owner")
+SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
 class RedisRestore:
@@ -40,6 +39,7 @@ class RedisRestore:
         self.stamp = manifest.set_id(time.time())
         self.before = f"*.before-{self.stamp} in the folder of its data"
         self.settings: Mapping[str, str] = {}
+        self.runs = False
 
     def prepare(self) -> None:
         check_artefact(self.folder, self.entry)
@@ -67,11 +67,15 @@ class RedisRestore:
                 f"{self.component['name']} is process {asked}, and {self.unit} is {own or 'not running'}: the data of"
                 " another server are not in this host's folders; put its dump back where it runs"
             )
+        self.runs = True
         return redis.settings(self.component)
 
     def swap(self, log: UndoLog) -> None:
         data = Path(self.settings["dir"])
         owner = data.stat()
+        if self.runs and self.settings["appendonly"] != "yes" and not self.settings.get("save"):
+            # It would end with nothing on the disk, and there would be nothing of before.
+            redis.ask(self.component, "SAVE", seconds=self.component["timeout"])
         log.stop(self.unit)
         for name in (self.settings["dbfilename"], self.settings["appenddirname"]):
             if name and (data / name).exists():
@@ -116,6 +120,9 @@ class RedisRestore:
     def drop(self) -> None:
         """Nothing was made yet."""
 
+    def done(self) -> None:
+        """Nothing is left beside what is kept."""
+
 
 def _main_process(unit: str) -> str:
     """Empty where it does not run."""
@@ -137,9 +144,14 @@ class SqliteRestore:
 
     def prepare(self) -> None:
         check_artefact(self.folder, self.entry)
+        if self.path.is_symlink():
+            raise BackupError(
+                f"{self.path} is a link, and was a file: name what it leads to in the component, or put"
+                f" {self.entry['name']} back by hand"
+            )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         need_space(self.path.parent, self.entry["size"])
-        like = self.path.lstat() if self.path.exists() else self.path.parent.stat()
+        like = self.path.stat() if self.path.exists() else self.path.parent.stat()
         mode = like.st_mode & 0o666 if self.path.exists() else 0o600
         put_file(self.folder / self.entry["name"], self.fresh, like, mode)
         try:
@@ -155,69 +167,19 @@ class SqliteRestore:
 
     def swap(self, log: UndoLog) -> None:
         """The log of the old file would be played into the new one, so it goes with the old one."""
-        for tail in ("-wal", "-shm", "-journal", ""):
+        for tail in (*SIDE_FILES, ""):
             old = Path(f"{self.path}{tail}")
             if old.exists():
                 log.rename(old, Path(f"{self.before}{tail}"))
                 self.replaced = True
-        log.rename(self.fresh, self.path)
+        # Also what an app makes beside it before it is undone: the old file must not get the log of this one.
+        for path in (self.fresh, self.path, *(Path(f"{self.path}{tail}") for tail in SIDE_FILES)):
+            log.made(path)
+        self.fresh.rename(self.path)
+        sync_folder(self.path.parent)
 
     def drop(self) -> None:
         self.fresh.unlink(missing_ok=True)
 
-
-class FilesRestore:
-    """Over what is there; files that came since the backup stay. What is there now goes into an archive before."""
-
-    def __init__(self, component: Mapping[str, Any], folder: Path, entry: Mapping[str, Any], aside: Path) -> None:
-        self.component, self.folder, self.entry = component, folder, entry
-        self.before = aside / f"before-{manifest.set_id(time.time())}-{entry['name']}"
-
-    def prepare(self) -> None:
-        check_artefact(self.folder, self.entry)
-        # Of those that it overwrites, which may be larger than they were; how much larger nobody knows.
-        need_space(self.before.parent, 2 * self.entry["size"])
-
-    def swap(self, log: UndoLog) -> None:
-        """The archive of before is made now, with the apps stopped: what they have written until then is in it."""
-        path, seconds = self.folder / self.entry["name"], self.component["timeout"]
-        _rc, out, _said = execute(["tar", "--quoting-style=literal", "-tzf", str(path)], path.name, seconds)
-        names = [name for name in out.split(b"\n") if name]
-        there = [name for name in names if os.path.lexists(b"/" + name)]
-        new = self.before.with_suffix(".new")
-        new.write_bytes(b"".join(name + b"\0" for name in names if not os.path.lexists(b"/" + name)))
-        listing = self.before.with_suffix(".list")
-        listing.write_bytes(b"".join(name + b"\0" for name in there))
-        try:
-            argv = ["tar", "-czf", str(self.before), *KEPT, "--no-recursion", "-C", "/"]
-            execute([*argv, "--null", f"--files-from={listing}"], "files of before", seconds)
-        finally:
-            listing.unlink(missing_ok=True)
-        self.before.chmod(0o600)
-        log.note("files", before=str(self.before), new=str(new), seconds=seconds)
-        _extract(path, seconds)
-
-    def drop(self) -> None:
-        self.before.unlink(missing_ok=True)
-        self.before.with_suffix(".new").unlink(missing_ok=True)
-
-
-def _extract(path: Path, seconds: float) -> None:
-    execute(["tar", "-xzpf", str(path), *KEPT, "-C", "/"], f"files of {path.name}", seconds)
-
-
-def files_back(step: Mapping[str, Any]) -> None:
-    """What was overwritten is as it was, and what was not there is gone, deepest first."""
-    _extract(Path(step["before"]), step["seconds"])
-    for name in sorted(_names(Path(step["new"])), key=len, reverse=True):
-        path = Path("/" + os.fsdecode(name))
-        if path.is_dir() and not path.is_symlink():
-            # Not empty where somebody has put something into it since.
-            if not any(path.iterdir()):
-                path.rmdir()
-        elif path.exists() or path.is_symlink():
-            remove(path)
-
-
-def _names(path: Path) -> Iterator[bytes]:
-    yield from (name for name in path.read_bytes().split(b"\0") if name)
+    def done(self) -> None:
+        """The name was taken by the fresh file."""

@@ -41,11 +41,12 @@ PERIODS: dict[str, Callable[[struct_time], tuple[int, ...]]] = {
 
 @dataclass(frozen=True)
 class Known:
-    """A set that is complete: its id, the schedule that it is of, and whether it passed a verification."""
+    """A set that is complete: its id, the schedule that it is of, and what a verification said of it."""
 
     name: str
     schedule: str
     verified: bool = False
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,10 @@ def plan(
     for schedule in {each.schedule for each in known}:
         own = [each for each in known if each.schedule == schedule]
         _reasons(own, policies.get(schedule), floor, reasons)
+        # One that is known to be broken stays for as long as any, and takes no good one's place.
+        good = [each for each in own if not each.failed]
+        if good != own:
+            _reasons(good, policies.get(schedule), floor, reasons)
     for name in protected:
         reasons.get(name, []).append("just made or in use")
     gone = tuple(sorted(name for name, why in reasons.items() if not why))

@@ -49,6 +49,8 @@ class Report:
     size: int = 0
     seconds: float = 0.0
     errors: list[str] = field(default_factory=list)
+    # Those of them that are of copies, which can be made up for.
+    not_sent: list[str] = field(default_factory=list)
     found: list[dict[str, str]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
 
@@ -117,10 +119,11 @@ def _afterwards(config: Mapping[str, Any], store: Store, report: Report, say: Sa
     usual = config["schedules"].get(report.schedule, {}).get("verify")
     if level or usual:
         # Who asks for it wants to know it; of what a schedule does each time, what this host cannot look at is said.
-        _attempt(report, partial(verify_set, report, level or usual, bool(level)))
+        _attempt(report, partial(verify_set, config, report, level or usual, bool(level)))
     for options in copies_of(config, report.schedule):
         failed = len(report.errors)
         _attempt(report, partial(send, config, store, options, report.name))
+        report.not_sent += report.errors[failed:]
         say(f"copy {options['name']}: {'failed' if len(report.errors) > failed else 'read back and compared'}")
     # Only when all of them are there: as long as one target fails, the others keep what they have.
     for options in copies_of(config, report.schedule) if not report.errors else ():
@@ -135,10 +138,21 @@ def _attempt(report: Report, action: Callable[[], None]) -> None:
         report.errors.append(_said(exc))
 
 
-def verify_set(report: Report, level: str, strict: bool) -> None:
+def verify_set(config: Mapping[str, Any], report: Report, level: str, strict: bool) -> None:
     """By the program, as an operator would: whoever verifies shares no state with whoever made it."""
     # Copies are made after it.
-    argv = [PROGRAM, "backup", "verify", "--set", report.name, "--level", level, "--no-copies"]
+    argv = [
+        PROGRAM,
+        "backup",
+        "--config",
+        config["file"],
+        "verify",
+        "--set",
+        report.name,
+        "--level",
+        level,
+        "--no-copies",
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if not done.returncode:
         return
@@ -158,7 +172,18 @@ def make_up(config: Mapping[str, Any], say: Say) -> Report:
         _attempt(report, partial(send, config, store, options, name))
         say(f"copy {options['name']}: {name}{' failed' if report.errors else ''}")
     report.seconds = time.monotonic() - start
+    if not report.errors:
+        _made_up(config, store, report)
     return report
+
+
+def _made_up(config: Mapping[str, Any], store: Store, report: Report) -> None:
+    """What failed for want of a copy alone has not failed any more."""
+    memory = store.memory()
+    for entry in memory["schedules"].values():
+        if entry.get("errors") and entry["errors"] == entry.get("not_sent"):
+            entry.update(ok=True, errors=[], not_sent=[])
+    _keep(config, store, memory, report)
 
 
 def _forget(config: Mapping[str, Any], report: Report, options: Mapping[str, Any]) -> None:
@@ -188,12 +213,22 @@ def _remember(config: Mapping[str, Any], store: Store, report: Report) -> None:
     try:
         memory, sets = store.memory(), store.names()
         entry = memory["schedules"].setdefault(report.schedule, {})
-        entry.update(last_attempt=report.began, ok=report.ok, seconds=report.seconds, errors=report.errors)
+        entry.update(last_attempt=report.began, ok=report.ok, seconds=report.seconds)
+        entry.update(errors=report.errors, not_sent=report.not_sent)
         if report.name:
             entry.update(last_success=report.began, last_set=report.name, size=report.size)
         memory["copies"] = {name: each for name, each in memory["copies"].items() if name in sets}
+    except OSError as exc:
+        report.errors.append(_said(exc))
+        return
+    _keep(config, store, memory, report)
+
+
+def _keep(config: Mapping[str, Any], store: Store, memory: Mapping[str, Any], report: Report) -> None:
+    try:
         store.remember(memory)
         if config["metrics_file"] and Path(config["metrics_file"]).parent.is_dir():
+            sets = store.names()
             passed = sum(each.get("verdict") == PASSED for name, each in store.verified().items() if name in sets)
             away = [each.name for each in store.known() if copied(config, each.schedule)]
             text = metrics(memory, sets, away, passed, config["copies_min"])

@@ -11,7 +11,7 @@ from typing import Any
 
 from ._backup_config import copies_of
 from ._backup_copies import target
-from ._backup_manifest import BackupError
+from ._backup_manifest import BackupError, began
 from ._backup_sets import Store
 
 
@@ -24,7 +24,7 @@ def send(config: Mapping[str, Any], store: Store, options: Mapping[str, Any], na
     there.open(bool(held))
     if not held and not mark.get("begun"):
         _refuse_others(config, there.snapshots(config["host"]), own)
-        mark["begun"] = time.time()
+        mark["begun"] = began(name)
         store.remember(memory)
     record = there.upload(store.sets / name, store.read(name)["schedule"])
     memory = store.memory()
@@ -60,4 +60,6 @@ def lacking(config: Mapping[str, Any], store: Store) -> list[tuple[dict[str, Any
         if found in names
         for options in copies_of(config, schedule)
         if options["name"] not in memory["copies"].get(found, {})
+        # Not what a new host made before it was told to go on behind a lost one's sets.
+        and began(found) >= memory["targets"].get(options["name"], {}).get("begun", 0)
     ]

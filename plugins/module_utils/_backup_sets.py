@@ -14,7 +14,8 @@ from . import _backup_manifest as manifest
 from ._backup_host import private_folder, read_back, read_json, remove, sync_file, sync_folder, write_atomically
 from ._backup_manifest import BackupError
 from ._backup_retention import Known
-from ._verify_model import LEVELS, PASSED, at_least
+from ._backup_undo import steps_left
+from ._verify_model import FAILED, LEVELS, PASSED, at_least
 
 FETCHED_SECONDS = 7 * 86400
 
@@ -58,7 +59,8 @@ class Store:
             with contextlib.suppress(BackupError, OSError):
                 own = verified.get(name, {})
                 passed = own.get("verdict") == PASSED and at_least("restore", own.get("level", LEVELS[0]))
-                found.append(Known(name, self.read(name)["schedule"], passed))
+                failed = own.get("verdict") == FAILED
+                found.append(Known(name, self.read(name)["schedule"], passed, failed))
         return found
 
     def verified(self) -> dict[str, Any]:
@@ -79,8 +81,8 @@ class Store:
 
     @property
     def journal(self) -> Path:
-        """What a restore is replacing; it is there after one that was killed, too."""
-        return self.state / "restore.json"
+        """The folder of what a restore is replacing; it is there after one that was killed, too."""
+        return self.state / "restore"
 
     @property
     def recovery(self) -> Path:
@@ -94,13 +96,20 @@ class Store:
 
     def unfinished(self) -> str:
         """What is to be said of a restore that was killed; empty if none was. It stops the apps before all else."""
-        if not any(each.exists() for each in (self.journal, self.recovery, self.stopped)):
-            return ""
-        what = read_json(self.journal).get("what")
+        if not self.replaced():
+            if not self.stopped.exists():
+                return ""
+            return "a restore was killed that had stopped things: `shipshape restore mend` starts them"
+        steps = steps_left(self.journal)
+        what = f" of {read_json(steps[0]).get('what')}" if steps else ""
         return (
-            f"a restore{f' of {what}' if what else ''} was killed while it replaced things:"
-            " `shipshape restore mend` puts back what was there before, and starts what was stopped"
+            f"a restore{what} was killed while it replaced things: `shipshape restore mend` puts back what was there"
+            " before, and starts what was stopped"
         )
+
+    def replaced(self) -> bool:
+        """Whether something is not as it was, or may not be."""
+        return bool(steps_left(self.journal)) or self.recovery.exists()
 
     def remove(self, name: str) -> None:
         """First under a name that is no set's, so that a removal that was cut short leaves no half of one."""

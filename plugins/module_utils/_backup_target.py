@@ -98,12 +98,10 @@ class Target:
         return rc, out.decode("utf-8", "replace"), said
 
     def _is_whole(self, folder: Path) -> bool:
-        """One that is broken makes way for the copy, and is kept for whoever wants to know why."""
         try:
             for entry in manifest.parse((folder / manifest.FILE).read_text(encoding="utf-8"))["artefacts"]:
                 check_artefact(folder, entry)
         except (BackupError, OSError, UnicodeDecodeError):
-            folder.rename(folder.with_name(f"{folder.name}.broken-{manifest.set_id(time.time())}"))
             return False
         return True
 
@@ -139,6 +137,9 @@ class Target:
             for file in folder.iterdir():
                 file.chmod(0o600)
             folder.chmod(0o700)
+            if (sets / name).exists():
+                # One that is broken makes way, and is kept for whoever wants to know why.
+                (sets / name).rename(sets / f"{name}.broken-{manifest.set_id(time.time())}")
             folder.rename(sets / name)
             sync_folder(sets)
         except (OSError, UnicodeDecodeError) as exc:

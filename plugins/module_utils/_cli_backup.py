@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def load(path: str) -> dict[str, Any]:
     try:
-        return read(Path(path).read_text(encoding="utf-8"))
+        return {**read(Path(path).read_text(encoding="utf-8")), "file": path}
     except FileNotFoundError:
         raise BackupError(f"{path}: there is no such file; the role shipshape.stack.backup writes it") from None
     except PermissionError:

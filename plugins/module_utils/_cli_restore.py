@@ -68,6 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     _common(own, _full)
     own = verbs.add_parser("mend", help="put back what a restore that was killed had replaced, and no more")
+    own.add_argument("--give-up", action="store_true", help="leave what cannot be put back, and say what it is")
     _common(own, _mend)
     own = verbs.add_parser("pitr", help="all databases of the cluster as they were at a time")
     _cli_pitr.configure_restore(own)
@@ -98,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         return BUSY
     except StoppedError as exc:
         log(syslog.LOG_ERR, f"restore: {exc}")
-        sys.stderr.write(f"shipshape: {exc}; everything is as it was\n")
+        sys.stderr.write(f"shipshape: {exc}; {Store(config).unfinished() or 'everything is as it was'}\n")
         return FAILED
     except NotStartedError as exc:
         log(syslog.LOG_ERR, f"restored, and not everything runs: {exc}")
@@ -117,7 +118,10 @@ def _ask(arguments: argparse.Namespace, outcome: Outcome) -> int:
     beside = getattr(arguments, "into", None) and not outcome.replaced
     if not arguments.health or beside:
         return 0
-    found = list(unhealthy(arguments.health))
+    try:
+        found = list(unhealthy(arguments.health))
+    except StoppedError as exc:
+        found = [f"{exc} before the checks had an answer: see `shipshape health`"]
     for line in found:
         log(syslog.LOG_ERR, f"after the restore: {line}")
         sys.stderr.write(f"shipshape: restored, and not healthy: {line}\n")
@@ -158,9 +162,9 @@ def _mend(arguments: argparse.Namespace, config: dict[str, Any]) -> Outcome:
     left = store.unfinished()
     if not left:
         return Outcome("", notes=["nothing was left of a restore"])
-    confirm(arguments, f"{left}. What was written since then is lost", "mend")
+    confirm(arguments, f"{left}{'. What was written since then is lost' if store.replaced() else ''}", "mend")
     recovered = partial(_cli_pitr.mend, config, arguments.wait, say) if store.recovery.exists() else list
-    return Outcome("", notes=["what was there before is back", *put_back(config, recovered, say)])
+    return Outcome("", notes=put_back(config, recovered, arguments.give_up, say))
 
 
 def _ready(config: dict[str, Any]) -> Store:

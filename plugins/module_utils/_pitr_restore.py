@@ -17,7 +17,7 @@ from typing import Any
 from . import _pitr_host as host
 from . import _pitr_plan as plan
 from . import _postgresql_cluster as server
-from ._backup_host import execute, need_space, read_json, remove, sync_folder, write_atomically
+from ._backup_host import execute, need_space, read_json, remove, sync_folder, unhurried, write_atomically
 from ._backup_manifest import BackupError, set_id
 from ._backup_postgresql import connected, value
 from ._backup_restore import Outcome
@@ -56,7 +56,7 @@ def recover(config: Mapping[str, Any], target: float, say: Say) -> Outcome:
         "port": pitr["port"],
     }
     down = time.monotonic()
-    with stopped(store.stopped, config["apps"], say):
+    with stopped(store, config["apps"], say):
         write_atomically(store.recovery, json.dumps(left) + "\n")
         try:
             _restore(pitr["stanza"], cluster, left, base, target, timeline, say)
@@ -66,7 +66,8 @@ def recover(config: Mapping[str, Any], target: float, say: Say) -> Outcome:
             )
         except BaseException as exc:
             try:
-                put_back(store, say)
+                with unhurried():
+                    put_back(store, say)
             except BackupError as problem:
                 raise BackupError(f"{exc}. {problem}") from None
             raise BackupError(f"{exc}. The database is as it was") from None

@@ -239,9 +239,9 @@ def test_the_host_is_asked_how_it_is_after_a_restore(host, port, status):
     ("words", "file"),
     [
         ("redis-6379.rdb: restored", "/tmp/out"),
-        ("database", "/var/lib/shipshape/backup/restore.json"),
-        ("service", "/var/lib/shipshape/backup/restore.json"),
-        ("dump.rdb.before-", "/var/lib/shipshape/backup/restore.json"),
+        ("database", "/var/lib/shipshape/backup/restore"),
+        ("service", "/var/lib/shipshape/backup/restore"),
+        ("dump.rdb.before-", "/var/lib/shipshape/backup/restore"),
     ],
 )
 def test_a_restore_that_is_killed_is_told_and_put_back(host, words, file):
@@ -253,7 +253,7 @@ def test_a_restore_that_is_killed_is_told_and_put_back(host, words, file):
     before = rows(host)
     host(f"{PSQL} -d shop -c 'DELETE FROM orders WHERE id <= 7'; redis-cli set since 1 >/dev/null")
     start = f": >/tmp/out; shipshape restore full {name} --yes --no-safety >/tmp/out 2>&1 & pid=$!"
-    wait = f"until grep -qs '{words}' {file}; do sleep 0.01; done"
+    wait = f"until grep -rqs '{words}' {file}; do sleep 0.01; done"
     host(f'{start}; timeout 30 sh -c "{wait}"; kill -9 $pid; wait $pid || true; sleep 1')
     begun = file != "/tmp/out"
     only = [each for each in BASE["components"] if each["type"] == "sqlite"]
@@ -261,12 +261,14 @@ def test_a_restore_that_is_killed_is_told_and_put_back(host, words, file):
     rc, said, _seen = tried(host, "shipshape backup run --schedule daily")
     assert (rc, "`shipshape restore mend`" in said) == (int(begun), begun), said
     configure(host, apps=[{"name": "shop", "databases": ["shop"], "units": ["shop.service"], "containers": False}])
+    rc, said, _seen = tried(host, f"shipshape restore full {name} --yes")
+    assert (rc, "nothing was done, as a restore" in said) == ((1, True) if begun else (0, False)), said
+    if not begun:
+        host(f"{PSQL} -d shop -c 'DELETE FROM orders WHERE id <= 7'; redis-cli set since 1 >/dev/null")
     rc, said, seen = tried(host, "shipshape restore mend --yes", f"{READY}; redis-cli get since")
     assert (rc, seen) == (0, "1"), said
     assert ("what was there before is back" if begun else "nothing was left of a restore") in said
     assert rows(host) == before - 7
-    # Whoever only wants the set again need not mend first, and the app is up.
-    host(f'{start}; timeout 30 sh -c "{wait}"; kill -9 $pid; wait $pid || true; sleep 1')
     rc, said, seen = tried(host, f"shipshape restore full {name} --yes --no-safety", "systemctl is-active shop")
     assert (rc, seen) == (0, "active"), said
     assert (rows(host), host("redis-cli exists since").strip()) == (before, "0")
@@ -295,6 +297,103 @@ def test_a_restore_that_fails_late_undoes_all_of_it(host):
     host("rm -r /srv/mine/z")
     rc, said, seen = tried(host, f"shipshape restore full {name} --yes --no-safety", "cat /srv/mine/*")
     assert (rc, seen.split()) == (0, ["old"] * 3), said
+
+
+@pytest.fixture
+def killed_among_files(host):
+    """A restore of a SQLite file, Redis and large files that is killed while files are written."""
+
+    def kill(*components):
+        parts = [*components, {"name": "large", "type": "files", "paths": ["/srv/large"]}]
+        configure(host, components=parts)
+        host(
+            "rm -rf /srv/large; mkdir /srv/large;"
+            " for n in 1 2 3 4 5 6; do head -c 60M /dev/urandom >/srv/large/$n; done"
+        )
+        name = is_fine(host)[-1]
+        host("for n in 1 2 3 4 5 6; do echo new >/srv/large/$n; done")
+        wait = "until grep -rqs files-large /var/lib/shipshape/backup/restore; do sleep 0.01; done"
+        host(f"shipshape restore full {name} --yes --no-safety >/tmp/out 2>&1 & pid=$!; timeout 60 sh -c '{wait}';"
+             " sleep 0.5; kill -9 $pid; wait $pid || true")  # fmt: skip
+        return name
+
+    yield kill
+    host("rm -rf /srv/large")
+
+
+def test_no_program_of_a_killed_restore_goes_on(host, killed_among_files):
+    """What it would write later would be over what was put back."""
+    killed_among_files()
+    rc, said, seen = tried(host, "shipshape restore mend --yes", "sleep 5; cat /srv/large/* | sort | uniq -c")
+    assert (rc, " ".join(seen.split())) == (0, "6 new"), said
+    assert host("ls /var/backups/shipshape | grep -c before || true").strip() == "0"
+
+
+def test_a_log_that_an_app_wrote_meanwhile_is_not_left_beside_the_old_sqlite_file(host, killed_among_files):
+    host(
+        "rm -f /srv/wal.db*;"
+        " sqlite3 /srv/wal.db 'PRAGMA journal_mode=WAL; CREATE TABLE t (x); INSERT INTO t VALUES (1)'"
+    )
+    killed_among_files({"name": "wal", "type": "sqlite", "path": "/srv/wal.db"})
+    writer = (
+        'import os, sqlite3; c = sqlite3.connect("/srv/wal.db"); c.execute("PRAGMA journal_mode=WAL");'
+        ' c.execute("CREATE TABLE u (y)"); c.executemany("INSERT INTO u VALUES (?)", [(n,) for n in range(9999)]);'
+        " c.commit(); os._exit(0)"
+    )
+    host(f"python3 -c '{writer}'; test -s /srv/wal.db-wal")
+    look = "ls /srv/wal.db*; sqlite3 /srv/wal.db 'PRAGMA integrity_check' 'SELECT x FROM t'"
+    rc, said, seen = tried(host, "shipshape restore mend --yes", look)
+    assert (rc, seen.split()[-2:], "/srv/wal.db-wal" in seen) == (0, ["ok", "1"], False), said
+
+
+def test_what_cannot_be_put_back_can_be_given_up(host, killed_among_files):
+    killed_among_files()
+    host("rm -f /var/backups/shipshape/before-*.tar.gz")
+    rc, said, _seen = tried(host, "shipshape restore mend --yes")
+    assert (rc, "--give-up" in said) == (1, True), said
+    rc, said, seen = tried(
+        host, "shipshape restore mend --yes --give-up", "ls -d /var/lib/shipshape/backup/restore.until-*"
+    )
+    assert (rc, "given up: " in said, seen in said) == (0, True, True), said
+    configure(host)
+    is_fine(host)
+
+
+@pytest.mark.parametrize("kind", ["files", "sqlite"])
+def test_a_link_where_data_were_is_refused_before_anything_stops(host, kind):
+    """An app's account could lead root anywhere by it."""
+    parts = {"files": {"name": "mine", "type": "files", "paths": ["/srv/mine"]},
+             "sqlite": {"name": "mine", "type": "sqlite", "path": "/srv/mine/app.db"}}  # fmt: skip
+    configure(host, components=[parts[kind]])
+    host("rm -rf /srv/mine /srv/other; mkdir -p /srv/mine/up /srv/other; sqlite3 /srv/mine/app.db 'CREATE TABLE t (x)'")
+    name = is_fine(host)[-1]
+    moved = "up" if kind == "files" else "app.db"
+    host(f"mv /srv/mine/{moved} /srv/other/; ln -s /srv/other/{moved} /srv/mine/{moved}")
+    rc, said, seen = tried(host, f"shipshape restore full {name} --yes --no-safety", f"readlink /srv/mine/{moved}")
+    assert (rc, seen, "is a link" in said) == (1, f"/srv/other/{moved}", True), said
+    is_fine(host)  # a link can be backed up
+
+
+def test_redis_that_keeps_nothing_on_disk_has_its_data_of_before(host):
+    configure(host, components=[BASE["components"][1], {"name": "mine", "type": "files", "paths": ["/srv/mine"]}])
+    host("rm -rf /srv/mine; mkdir /srv/mine; echo x >/srv/mine/z; redis-cli config set save '' >/dev/null")
+    name = is_fine(host)[-1]
+    host("redis-cli set since2 1 >/dev/null; rm /srv/mine/z; mkdir -p /srv/mine/z/kept")
+    rc, said, seen = tried(host, f"shipshape restore full {name} --yes --no-safety", "redis-cli get since2")
+    host(f"rm -r /srv/mine/z; systemctl restart redis-server; {READY}")
+    assert (rc, seen) == (1, "1"), said
+
+
+def test_redis_that_cannot_start_does_not_keep_a_host_from_restores(host):
+    configure(host)
+    name = is_fine(host)[-1]
+    host("systemctl stop redis-server; echo 'nonsense yes' >>/etc/redis/redis.conf")
+    rc, said, _seen = tried(host, f"shipshape restore full {name} --only redis --yes --no-safety")
+    assert rc == 1, said
+    rc, beside, _seen = tried(host, "shipshape restore db shop --into shop_two --yes")
+    host(f"sed -i /nonsense/d /etc/redis/redis.conf; {PSQL} -c 'DROP DATABASE shop_two';"
+         f" systemctl reset-failed redis-server; systemctl start redis-server; {READY}")  # fmt: skip
+    assert rc == 0, (said, beside)
 
 
 def test_redis_that_does_not_come_up_is_restored(host):

@@ -57,6 +57,15 @@ def test_what_was_verified_outlives_any_number_of_sets_that_were_not():
     assert kept(sets, {"keep_daily": 30}, floor=2) == [*range(30), 40, 50]
 
 
+def test_a_set_that_failed_takes_no_good_ones_place():
+    sets = [
+        Known(each.name, "daily", number in (4, 5), number in (0, 1, 2)) for number, each in enumerate(days(*range(9)))
+    ]
+    # The three newest are broken, and stay as they would have anyway; three good ones stay beside.
+    assert kept(sets, {"keep_daily": 3}, floor=1) == [0, 1, 2, 3, 4, 5]
+    assert kept(days(*range(9)), {"keep_daily": 3}) == [0, 1, 2]
+
+
 def test_a_failed_run_removes_nothing():
     decided = plan(days(*range(30)), {"daily": {"keep_last": 1}}, 0, NOW, run_ok=False)
     assert decided.remove == ()

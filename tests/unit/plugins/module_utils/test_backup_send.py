@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.shipshape.stack.plugins.module_utils import _backup_manifest as manifest
 from ansible_collections.shipshape.stack.plugins.module_utils import _backup_send as sending
-from ansible_collections.shipshape.stack.plugins.module_utils._backup_manifest import BackupError
+from ansible_collections.shipshape.stack.plugins.module_utils._backup_manifest import BackupError, began
 from ansible_collections.shipshape.stack.plugins.module_utils._backup_sets import Store
 
 SET, OLDER = "20261126T020000Z", "20261125T020000Z"
@@ -93,6 +93,9 @@ def test_what_is_lacking_is_the_newest_of_each_schedule(made):
     store.remember(memory)
     assert sending.lacking(config, store) == [(AWAY, SET)]  # hourly ones do not go there
     sending.send(config, store, AWAY, SET)
+    assert sending.lacking(config, store) == []
+    # Made before this host was told to go on behind the sets of a lost one.
+    store.remember({**store.memory(), "copies": {}, "targets": {"away": {"begun": began(SET) + 1}}})
     assert sending.lacking(config, store) == []
     store.remember({**store.memory(), "schedules": {"daily": {"last_set": "20261127T020000Z"}}})
     assert sending.lacking(config, store) == []  # it is gone

@@ -32,11 +32,13 @@ def restore(folder, log, cut):
 @pytest.mark.parametrize("cut", range(6))
 def test_wherever_it_is_cut_off_the_old_is_back(tmp_path, cut):
     (tmp_path / "data").write_text("old")
-    path = tmp_path / "restore.json"
+    path = tmp_path / "restore"
     log = undo.UndoLog(path, "20261126T020000Z")
     with contextlib.suppress(Killed):
         restore(tmp_path, log, cut)
-    assert json.loads(path.read_text())["what"] == "20261126T020000Z" if cut else not path.exists()
+    assert [json.loads(each.read_text())["what"] for each in undo.steps_left(path)] == ["20261126T020000Z"] * min(
+        sum(number in (0, 1, 3) for number in range(cut)), 3
+    )
     for _twice in range(2):
         assert undo.undo(path, {}) == []
         assert sorted(each.name for each in tmp_path.iterdir()) == ["data"]
@@ -46,15 +48,15 @@ def test_wherever_it_is_cut_off_the_old_is_back(tmp_path, cut):
 
 def test_one_that_ended_well_is_not_undone(tmp_path):
     (tmp_path / "data").write_text("old")
-    log = undo.UndoLog(tmp_path / "restore.json", "x")
+    log = undo.UndoLog(tmp_path / "restore", "x")
     restore(tmp_path, log, None)
     log.done()
-    assert undo.undo(tmp_path / "restore.json", {}) == []
+    assert undo.undo(tmp_path / "restore", {}) == []
     assert (tmp_path / "data").read_text() == "new"
 
 
 def test_what_cannot_be_undone_is_told_and_tried_again(tmp_path):
-    path, fails = tmp_path / "restore.json", [True]
+    path, fails = tmp_path / "restore", [True]
     (tmp_path / "data").write_text("old")
     log = undo.UndoLog(path, "x")
     log.note("database", name="shop")
@@ -75,7 +77,7 @@ def test_what_cannot_be_undone_is_told_and_tried_again(tmp_path):
 
 def test_a_second_attempt_leaves_alone_what_the_first_has_put_back(tmp_path):
     """The old file has its name again, and the step that made the new one of that name must not be undone twice."""
-    path, fails = tmp_path / "restore.json", [True]
+    path, fails = tmp_path / "restore", [True]
     (tmp_path / "data").write_text("old")
     log = undo.UndoLog(path, "x")
     log.note("database", name="shop")
@@ -87,7 +89,7 @@ def test_a_second_attempt_leaves_alone_what_the_first_has_put_back(tmp_path):
             raise BackupError("in use")
 
     assert undo.undo(path, {"database": names_back}) == ["in use"]
-    assert [each["kind"] for each in json.loads(path.read_text())["steps"]] == ["database"]
+    assert [json.loads(each.read_text())["kind"] for each in undo.steps_left(path)] == ["database"]
     assert undo.undo(path, {"database": names_back}) == []
     assert (tmp_path / "data").read_text() == "old"
 
@@ -95,6 +97,7 @@ def test_a_second_attempt_leaves_alone_what_the_first_has_put_back(tmp_path):
 def test_a_service_is_stopped_again_while_its_data_are_not_back(tmp_path, monkeypatch):
     said, fails = [], [True, True]
     monkeypatch.setattr(undo, "systemctl", lambda verb, unit: said.append(verb))
+    monkeypatch.setattr(undo, "is_active", lambda unit: True)
     monkeypatch.setattr(undo, "execute", lambda *_words, **_more: None)
 
     def fail(_step):
@@ -102,7 +105,7 @@ def test_a_service_is_stopped_again_while_its_data_are_not_back(tmp_path, monkey
             fails.pop()
             raise BackupError("no room")
 
-    path = tmp_path / "restore.json"
+    path = tmp_path / "restore"
     log = undo.UndoLog(path, "x")
     log.stop("redis-server.service")
     log.note("files")
@@ -111,3 +114,26 @@ def test_a_service_is_stopped_again_while_its_data_are_not_back(tmp_path, monkey
         assert undo.undo(path, {"files": fail}) == problems
         assert said == ["stop", "start"]
     assert not path.exists()
+
+
+def test_a_service_that_did_not_run_is_not_started(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(undo, "systemctl", lambda verb, unit: said.append(verb))
+    monkeypatch.setattr(undo, "is_active", lambda unit: False)
+    undo.UndoLog(tmp_path / "restore", "x").stop("redis-server.service")
+    assert undo.undo(tmp_path / "restore", {}) == []
+    assert said == ["stop", "stop"]
+
+
+def test_a_step_that_cannot_be_read_is_left_to_people(tmp_path):
+    path = tmp_path / "restore"
+    undo.UndoLog(path, "x").made(tmp_path / "data")
+    (tmp_path / "data").write_text("new")
+    (path / "000001.json").write_text("torn")
+    assert "cannot be read" in undo.undo(path, {})[0]
+    assert [each.name for each in undo.steps_left(path)] == ["000001.json"]
+    assert not (tmp_path / "data").exists()
+    # And who gives up keeps it.
+    kept = []
+    undo.put_aside(path, kept.append)
+    assert (kept[0].exists(), path.exists()) == (True, False)
