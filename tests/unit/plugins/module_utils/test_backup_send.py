@@ -63,7 +63,11 @@ def test_a_new_target_is_begun_and_then_known(made):
 
 def test_one_that_was_begun_and_never_held_anything_is_begun_again(made, monkeypatch):
     config, store, there = made
-    monkeypatch.setattr(there, "upload", lambda *_words: (_ for _ in ()).throw(BackupError("killed")))
+
+    def killed(*_words):
+        raise BackupError("killed")
+
+    monkeypatch.setattr(there, "upload", killed)
     with pytest.raises(BackupError):
         sending.send(config, store, AWAY, SET)
     there.sets.append(OLDER)  # it was there by then

@@ -21,7 +21,7 @@ def restore(folder, log, cut):
         lambda: log.made(folder / "data"),
         lambda: (folder / "data").write_text("new"),
         lambda: log.made(folder / "log"),
-        lambda: (folder / "log").mkdir(),
+        (folder / "log").mkdir,
     ]
     for number, step in enumerate(steps):
         if number == cut:
