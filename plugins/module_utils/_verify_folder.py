@@ -225,7 +225,9 @@ def _unpacked(artefact: Folder) -> Iterator[Finding]:
     """Its tars are put side by side as a restore would, in a folder that goes away again."""
     work = artefact.options["work_dir"]
     try:
-        with workspace(work, UNPACKED, "decode") as folder:
+        with workspace(work, UNPACKED, "decode") as own:
+            # The mark of the workspace is no file of the backup.
+            folder = os.path.join(own, "data")
             for name in _tars(artefact.path):
                 stem = name[: name.index(".tar")]
                 below = {"base": "", "pg_wal": "pg_wal"}.get(stem, f"pg_tblspc/{stem}")
