@@ -33,7 +33,6 @@ class Part(Protocol):
     def prepare(self) -> None: ...
     def swap(self, log: UndoLog) -> None: ...
     def drop(self) -> None: ...
-    def done(self) -> None: ...
 
 
 @dataclass
@@ -217,8 +216,6 @@ def _change(
                 part.drop()
             raise
         log.done()
-        for _name, part in parts:
-            part.done()
     outcome.down_seconds = time.monotonic() - start
 
 

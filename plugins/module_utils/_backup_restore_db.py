@@ -145,9 +145,6 @@ class Restore:
         with contextlib.suppress(BackupError), postgresql.connected(self.component, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE IF EXISTS {quoted(self.fresh)} WITH (FORCE)")
 
-    def done(self) -> None:
-        """Its name was taken by the fresh one."""
-
     def swap(self, log: UndoLog) -> None:
         """Both names change in one transaction: there is no moment with none, and none with a wrong one."""
         with postgresql.connected(self.component, self.elsewhere, autocommit=True) as connection:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tarfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ class FilesRestore:
     def __init__(self, component: Mapping[str, Any], folder: Path, entry: Mapping[str, Any], aside: Path) -> None:
         self.component, self.folder, self.entry = component, folder, entry
         self.before = aside / f"before-{manifest.set_id(time.time())}-{entry['name']}"
-        self.new = self.before.with_suffix(".new")
 
     def prepare(self) -> None:
         path = check_artefact(self.folder, self.entry)
@@ -49,24 +48,20 @@ class FilesRestore:
         path, seconds = self.folder / self.entry["name"], self.component["timeout"]
         names = [name for name, _size in _members(path)]
         there = [name for name in names if os.path.lexists(b"/" + name)]
+        new = [_real(name) for name in names if not os.path.lexists(b"/" + name)]
         listing = self.before.with_suffix(".list")
-        _write(self.new, [_real(name) for name in names if not os.path.lexists(b"/" + name)])
-        _write(listing, there)
         try:
+            listing.write_bytes(b"".join(name + b"\0" for name in there))
             argv = [*TAR, "-czf", str(self.before), *KEPT, "--no-recursion", "-C", "/"]
             execute([*argv, "--null", f"--files-from={listing}"], "files of before", seconds)
         finally:
             listing.unlink(missing_ok=True)
         self.before.chmod(0o600)
-        log.note("files", before=str(self.before), new=str(self.new), seconds=seconds)
+        log.note("files", before=str(self.before), new=new, seconds=seconds)
         _extract(path, seconds)
 
     def drop(self) -> None:
         self.before.unlink(missing_ok=True)
-        self.new.unlink(missing_ok=True)
-
-    def done(self) -> None:
-        self.new.unlink(missing_ok=True)
 
 
 def _members(path: Path) -> Iterator[tuple[bytes, int]]:
@@ -93,18 +88,10 @@ def _growth(name: bytes, size: int) -> tuple[Path, int]:
     return folder, max(0, size - now)
 
 
-def _real(name: bytes) -> bytes:
+def _real(name: bytes) -> str:
     """Its place without links on the way, so that what is removed is what was made."""
     folder, _slash, own = (b"/" + name).rpartition(b"/")
-    return os.path.join(os.path.realpath(folder or b"/"), own)
-
-
-def _write(path: Path, names: Sequence[bytes]) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(handle, "wb") as writer:
-        writer.write(b"".join(name + b"\0" for name in names))
-        writer.flush()
-        os.fsync(handle)
+    return os.fsdecode(os.path.join(os.path.realpath(folder or b"/"), own))
 
 
 def _extract(path: Path, seconds: float) -> None:
@@ -113,19 +100,18 @@ def _extract(path: Path, seconds: float) -> None:
 
 def files_back(step: Mapping[str, Any]) -> None:
     """What was not there is gone, deepest first, which makes room; then what was overwritten is as it was."""
-    before, new = Path(step["before"]), Path(step["new"])
-    for name in sorted((name for name in new.read_bytes().split(b"\0") if name), key=len, reverse=True):
+    before = Path(step["before"])
+    for name in sorted(step["new"], key=len, reverse=True):
         _remove(name)
     _extract(before, step["seconds"])
     before.unlink()
-    new.unlink()
 
 
-def _remove(name: bytes) -> None:
+def _remove(name: str) -> None:
     folder = os.path.dirname(name)
     if os.path.realpath(folder) != folder:
         # Somebody else's by now, whom a link in an app's folder leads to.
-        raise BackupError(f"{os.fsdecode(folder)} leads elsewhere since the restore: see what is there, and remove it")
+        raise BackupError(f"{folder} leads elsewhere since the restore: see what is there, and remove it")
     if os.path.isdir(name) and not os.path.islink(name):
         # Not empty where somebody has put something into it since.
         if not os.listdir(name):

@@ -120,9 +120,6 @@ class RedisRestore:
     def drop(self) -> None:
         """Nothing was made yet."""
 
-    def done(self) -> None:
-        """Nothing is left beside what is kept."""
-
 
 def _main_process(unit: str) -> str:
     """Empty where it does not run."""
@@ -180,6 +177,3 @@ class SqliteRestore:
 
     def drop(self) -> None:
         self.fresh.unlink(missing_ok=True)
-
-    def done(self) -> None:
-        """The name was taken by the fresh file."""

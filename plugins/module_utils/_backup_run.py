@@ -141,18 +141,8 @@ def _attempt(report: Report, action: Callable[[], None]) -> None:
 def verify_set(config: Mapping[str, Any], report: Report, level: str, strict: bool) -> None:
     """By the program, as an operator would: whoever verifies shares no state with whoever made it."""
     # Copies are made after it.
-    argv = [
-        PROGRAM,
-        "backup",
-        "--config",
-        config["file"],
-        "verify",
-        "--set",
-        report.name,
-        "--level",
-        level,
-        "--no-copies",
-    ]
+    argv = [PROGRAM, "backup", "--config", config["file"], "verify", "--no-copies"]
+    argv += ["--set", report.name, "--level", level]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if not done.returncode:
         return

@@ -101,10 +101,10 @@ class Store:
                 return ""
             return "a restore was killed that had stopped things: `shipshape restore mend` starts them"
         steps = steps_left(self.journal)
-        what = f" of {read_json(steps[0]).get('what')}" if steps else ""
+        what = read_json(steps[0]).get("what") if steps else ""
         return (
-            f"a restore{what} was killed while it replaced things: `shipshape restore mend` puts back what was there"
-            " before, and starts what was stopped"
+            f"a restore{f' of {what}' if what else ''} was killed while it replaced things: `shipshape restore mend`"
+            " puts back what was there before, and starts what was stopped"
         )
 
     def replaced(self) -> bool:

@@ -254,7 +254,7 @@ def test_a_restore_that_is_killed_is_told_and_put_back(host, words, file):
     host(f"{PSQL} -d shop -c 'DELETE FROM orders WHERE id <= 7'; redis-cli set since 1 >/dev/null")
     start = f": >/tmp/out; shipshape restore full {name} --yes --no-safety >/tmp/out 2>&1 & pid=$!"
     wait = f"until grep -rqs '{words}' {file}; do sleep 0.01; done"
-    host(f'{start}; timeout 30 sh -c "{wait}"; kill -9 $pid; wait $pid || true; sleep 1')
+    host(f'{start}; timeout 30 sh -c "{wait}"; kill -9 $pid; wait $pid || true')
     begun = file != "/tmp/out"
     only = [each for each in BASE["components"] if each["type"] == "sqlite"]
     configure(host, components=only)
@@ -312,9 +312,9 @@ def killed_among_files(host):
         )
         name = is_fine(host)[-1]
         host("for n in 1 2 3 4 5 6; do echo new >/srv/large/$n; done")
-        wait = "until grep -rqs files-large /var/lib/shipshape/backup/restore; do sleep 0.01; done"
+        wait = "until find /srv/large -size +1M | grep -q .; do sleep 0.01; done"
         host(f"shipshape restore full {name} --yes --no-safety >/tmp/out 2>&1 & pid=$!; timeout 60 sh -c '{wait}';"
-             " sleep 0.5; kill -9 $pid; wait $pid || true")  # fmt: skip
+             " kill -9 $pid; wait $pid || true")  # fmt: skip
         return name
 
     yield kill
@@ -324,7 +324,9 @@ def killed_among_files(host):
 def test_no_program_of_a_killed_restore_goes_on(host, killed_among_files):
     """What it would write later would be over what was put back."""
     killed_among_files()
-    rc, said, seen = tried(host, "shipshape restore mend --yes", "sleep 5; cat /srv/large/* | sort | uniq -c")
+    rc, said, seen = tried(
+        host, "shipshape restore mend --yes", "pgrep -x tar || true; cat /srv/large/* | sort | uniq -c"
+    )
     assert (rc, " ".join(seen.split())) == (0, "6 new"), said
     assert host("ls /var/backups/shipshape | grep -c before.*large || true").strip() == "0"
 
@@ -411,7 +413,7 @@ def test_the_oldest_of_the_sets_from_before_restores_is_not_pruned_by_its_own_re
     parts = [{"name": "app", "type": "sqlite", "path": "/srv/app.db"}]
     configure(host, components=parts)
     for _each in range(3):
-        host("sleep 1; shipshape backup run --schedule safety --quiet")
+        host("shipshape backup run --schedule safety --quiet")
     safety = [each["id"] for each in json.loads(host("shipshape backup list --json"))["sets"]
               if each["schedule"] == "safety"]  # fmt: skip
     host("sqlite3 /srv/app.db 'INSERT INTO t VALUES (9)'")
@@ -438,11 +440,11 @@ def test_a_fleet_of_one_name(host):
     assert (rc, "it holds 1 sets of db1, and this host remembers none of them" in said) == (1, True), said
     assert host("shipshape backup list --target fleet").split()[0] == good
     assert host("shipshape backup fetch --target fleet").strip() == good
-    host("sleep 1; shipshape backup run --schedule daily --quiet")
+    host("shipshape backup run --schedule daily --quiet")
     # Where nothing is to be brought home, somebody says so.
     newer = {"folder": "/var/backups/newer", "state_folder": "/var/lib/shipshape/newer"}
     configure(host, copies=[copy], copies_min=2, components=parts, **newer)
-    host("shipshape backup adopt fleet; sleep 1; shipshape backup run --schedule daily --quiet")
+    host("shipshape backup adopt fleet; shipshape backup run --schedule daily --quiet")
     assert len(host("shipshape backup list --target fleet").splitlines()) == 3
     host("rm -rf /var/backups/new* /var/lib/shipshape/new* /srv/fleet")
 

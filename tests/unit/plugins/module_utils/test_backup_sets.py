@@ -12,7 +12,7 @@ CONFIG = {"folder": "", "state_folder": ""}
     ("file", "text", "said"),
     [
         ("restore/000000.json", '{"what": "20261126T020000Z", "kind": "made"}', "a restore of 20261126T020000Z was"),
-        ("restore/000000.json", "torn", "a restore of None was"),
+        ("restore/000000.json", "torn", "a restore was"),
         ("pitr-restore.json", '{"unit": "postgresql@17-main"}', "a restore was killed while it replaced"),
         ("stopped.json", '{"units": ["shop.service"]}', "a restore was killed that had stopped things"),
         ("state.json", "{}", ""),
